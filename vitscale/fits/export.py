@@ -20,7 +20,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
-from vitscale.fits.shape_file import ModelSpec, shape_json
+from vitscale.fits.shape_file import ModelSpec as ModelSpec
+from vitscale.fits.shape_file import shape_from_json as shape_from_json
+from vitscale.fits.shape_file import shape_json as shape_json
 from vitscale.scaling.shape import Readout, Shape
 
 
@@ -144,9 +146,9 @@ def huggingface_config(spec: ModelSpec) -> dict[str, Any]:
 
     `ViTModel` always has a class token, so "gap" and "map" become SigLIP's vision model, which has
     none. It has no classifier either (`num_labels` only records how many classes are meant), and
-    for "gap" the user takes the mean of `last_hidden_state`. For "tok" the ViT has `width` parameters
-    more than are counted here, as its class token has a position; leave out its pooling layer
-    (`add_pooling_layer=False`), as `ViTForImageClassification` does by itself.
+    for "gap" the user takes the mean of `last_hidden_state`. For "tok" the ViT has `width`
+    parameters more than are counted here, as its class token has a position; leave out its pooling
+    layer (`add_pooling_layer=False`), as `ViTForImageClassification` does by itself.
     """
     shape = spec.shape
     common = {

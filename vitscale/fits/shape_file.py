@@ -99,7 +99,7 @@ def shape_from_json(text: str) -> ModelSpec:
         raise ValueError(f"the shape is not valid JSON ({error}); expected a shape.json") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f'the shape lacks "format": "{FORMAT}"; expected a shape.json of vitscale')
-    if content.get("version") != VERSION:
+    if not _same(content.get("version"), VERSION):
         raise ValueError(
             f"the shape has version {content.get('version')!r}, but this vitscale reads {VERSION}; "
             f"use the vitscale that wrote it"
@@ -111,12 +111,17 @@ def shape_from_json(text: str) -> ModelSpec:
     _require_keys(content["provenance"], None, "provenance")
     spec = ModelSpec(shape=Shape(**content["shape"]), **{name: content[name] for name in fields})
     for name in counts:
-        if content[name] != getattr(spec, name):
+        if not _same(content[name], getattr(spec, name)):
             raise ValueError(
                 f"{name}={content[name]!r} does not belong to {spec.shape}, which has "
                 f"{getattr(spec, name)}; write the file anew instead of editing it"
             )
     return spec
+
+
+def _same(value: Any, expected: int) -> bool:
+    # In Python True == 1 == 1.0; in the file they are three different things.
+    return type(value) is int and value == expected
 
 
 def _require_keys(value: Any, keys: Sequence[str] | None, name: str) -> None:
