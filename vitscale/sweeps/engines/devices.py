@@ -1,0 +1,60 @@
+"""What this machine offers to workers, found without importing jax."""
+
+import importlib.util
+import math
+import os
+from pathlib import Path
+
+_PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity, and the quota of its container."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, math.floor(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no such file, or a quota of "max"
+    return cores
+
+
+def accelerators() -> list[str]:
+    """The NVIDIA GPUs that jax would use, as `CUDA_VISIBLE_DEVICES` names them; none where jax has
+    no plugin for them or the user asked for the CPU."""
+    if os.environ.get("JAX_PLATFORMS", "") == "cpu":
+        return []
+    if not any(importlib.util.find_spec(plugin) for plugin in _PLUGINS):
+        return []
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [device for device in chosen.split(",") if device]
+    nodes = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+    return sorted(node for node in nodes if node.isdecimal())
+
+
+def worker_environment(threads: int, device: str | None, *, shared: bool) -> dict[str, str]:
+    """The environment of a worker: this one's, with its threads or its GPU set.
+
+    - `threads`: of a worker that has no `device`.
+    - `shared`: whether several workers use one device, so that none may take its whole memory.
+    """
+    environment = dict(os.environ)
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitscale" / "xla"
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    if device is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device
+        if shared:
+            environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        return environment
+    flags = environment.get("XLA_FLAGS", "")
+    if threads == 1 and "xla_cpu_multi_thread_eigen" not in flags:
+        environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+    # NPROC sizes XLA's own thread pool, the others those of the libraries around it.
+    for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment[name] = str(threads)
+    return environment

@@ -1,0 +1,48 @@
+"""What every engine does: four methods, and no truth. What is done is what the store holds."""
+
+import dataclasses
+from typing import Literal, Protocol
+
+from vitscale.scaling.progress import Progress
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.store import Store
+
+Outcome = Literal["done", "busy", "failed", "lost", "unstorable"]
+"""How an attempt at a trial ended.
+
+- "done": the runner came to its end;
+- "busy": another process holds the trial, nothing was tried;
+- "failed": the trial's own code raised an error;
+- "lost": the process or machine went away (killed, out of memory, preempted);
+- "unstorable": the store cannot be written to, which no other trial could either.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """The end of one attempt; `reason` is a sentence, empty where all went well."""
+
+    trial_id: str
+    outcome: Outcome
+    reason: str = ""
+    core_seconds: float = 0.0
+
+
+class Engine(Protocol):
+    """A place where trials run. It may be killed and replaced at any moment."""
+
+    def capacity(self) -> int:
+        """How many more trials it takes now."""
+        ...
+
+    def submit(self, trial: Trial, store: Store) -> None:
+        """Start one attempt at `trial`, whose results go to `store`."""
+        ...
+
+    def poll(self, timeout: float) -> list[Progress | Attempt]:
+        """What happened since the last call; waits up to `timeout` seconds for something to."""
+        ...
+
+    def cancel(self, trial_id: str | None = None) -> None:
+        """Stop one trial, or everything, and let go of the processes; no attempt is reported."""
+        ...

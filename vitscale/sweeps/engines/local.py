@@ -1,0 +1,258 @@
+"""The default engine: worker processes on this machine, each training one trial at a time.
+
+A worker is kept from trial to trial, so that its imports and compiled code are reused; one that
+dies is replaced. There is no server, no port and no pickle: trials go to a worker's standard input
+as JSON lines, events come back the same way, and a worker goes away with its parent.
+"""
+
+import dataclasses
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from vitscale.scaling.progress import Progress, Speed
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
+from vitscale.sweeps.engines.engine import Attempt
+from vitscale.sweeps.store import Store
+from vitscale.sweeps.wire import trial_to_dict
+from vitscale.sweeps.worker import Runner
+
+UNAVAILABLE_DATA = {
+    "jft-3b": "JFT-3B is internal to Google and was never published",
+}
+"""Data that a recipe may name, for planning, but that cannot be trained on."""
+
+_CALIBRATION_LIMIT_S = 600.0
+
+
+@dataclasses.dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    slot: int
+    ready: bool = False
+    trial_id: str | None = None
+    core_seconds: float = 0.0
+    """Of the running trial, as last heard."""
+    log: Path | None = None
+    unread: bytes = b""
+
+
+class LocalEngine:
+    """Worker processes on this machine.
+
+    - `workers`: how many; by default one for each accelerator, or else one for each usable core.
+    - `threads`: of each worker, where there is no accelerator.
+    - `runner`: what runs a trial; "simulated" only sleeps.
+    """
+
+    def __init__(
+        self, *, workers: int | None = None, threads: int = 1, runner: Runner = "train"
+    ) -> None:
+        self._devices = accelerators() if runner == "train" else []
+        default = len(self._devices) or max(1, usable_cores() // threads)
+        self.workers = default if workers is None else workers
+        if self.workers < 1 or threads < 1:
+            raise ValueError(f"workers={workers} and threads={threads} must be 1 or more")
+        self._threads = threads
+        self._runner: Runner = runner
+        self._pool: list[_Worker] = []
+        self._selector = selectors.DefaultSelector()
+
+    def capacity(self) -> int:
+        return self.workers - sum(worker.trial_id is not None for worker in self._pool)
+
+    def submit(self, trial: Trial, store: Store) -> None:
+        """Start one attempt at `trial`.
+
+        Raises `ValueError` where its data cannot be had, `RuntimeError` where there is no room.
+        """
+        if self._runner == "train" and trial.recipe.data in UNAVAILABLE_DATA:
+            raise ValueError(
+                f"data={trial.recipe.data!r} cannot be trained on here: "
+                f"{UNAVAILABLE_DATA[trial.recipe.data]}; plan and price this sweep, or run its "
+                f"shapes with a recipe whose data you have"
+            )
+        if self.capacity() < 1:
+            raise RuntimeError(f"all {self.workers} workers are busy; poll until one is free")
+        worker = self._idle_worker(store.log_path(trial.id))
+        worker.trial_id, worker.core_seconds = trial.id, 0.0
+        worker.log = store.log_path(trial.id)
+        self._request(worker, {"trial": trial_to_dict(trial), "store": str(store.path.absolute())})
+
+    def poll(self, timeout: float) -> list[Progress | Attempt]:
+        """What the workers said, and which of them died.
+
+        Raises `RuntimeError` with the end of its log where a worker cannot even start.
+        """
+        events: list[Progress | Attempt] = []
+        for worker, values in self._events(timeout):
+            match values.pop("event"):
+                case "progress":
+                    worker.core_seconds = values.pop("core_seconds")
+                    events.append(Progress(**values))
+                case "attempt":
+                    worker.trial_id = None
+                    events.append(Attempt(**values))
+                case "died":
+                    if worker.trial_id is not None:
+                        events.append(_loss(worker, values["code"]))
+        return events
+
+    def cancel(self, trial_id: str | None = None) -> None:
+        for worker in list(self._pool):
+            if trial_id in (None, worker.trial_id):
+                self._end(worker)
+
+    def calibrate(self, trials: Sequence[Trial]) -> Speed:
+        """The speed of a worker while all of them work, measured on `trials` in some seconds.
+
+        Raises `RuntimeError` with the reason where it cannot be measured.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "calibration.log"
+            workers = [self._start(slot, log) for slot in range(len(self._pool), self.workers)]
+            for worker in workers or self._pool:
+                self._request(worker, {"calibrate": [trial_to_dict(trial) for trial in trials]})
+            speeds: list[Speed] = []
+            deadline = time.monotonic() + _CALIBRATION_LIMIT_S
+            while len(speeds) < len(workers or self._pool):
+                for _, values in self._events(1.0):
+                    event = values.pop("event")
+                    if event == "speed":
+                        speeds.append(Speed(**values))
+                    elif event in ("error", "died"):
+                        self.cancel()
+                        reason = values.get("reason") or log_tail(log)
+                        raise RuntimeError(f"the speed could not be measured: {reason}")
+                if time.monotonic() > deadline:
+                    self.cancel()
+                    raise RuntimeError(
+                        f"the speed could not be measured within {_CALIBRATION_LIMIT_S:.0f} s"
+                    )
+        return Speed(
+            compile_seconds=_mean([speed.compile_seconds for speed in speeds]),
+            step_overhead_seconds=_mean([speed.step_overhead_seconds for speed in speeds]),
+            flops_per_second=_mean([speed.flops_per_second for speed in speeds]),
+        )
+
+    def _idle_worker(self, log: Path) -> _Worker:
+        for worker in self._pool:
+            if worker.trial_id is None and worker.process.poll() is None:
+                return worker
+        used = {worker.slot for worker in self._pool}
+        slot = next(i for i in range(self.workers + len(used)) if i not in used)
+        return self._start(slot, log)
+
+    def _start(self, slot: int, log: Path) -> _Worker:
+        """A new worker, whose output goes to `log` until its first trial begins."""
+        command = [sys.executable, "-m", "vitscale.sweeps.worker"]
+        command += ["--runner", self._runner, "--parent", str(os.getpid())]
+        device = self._devices[slot % len(self._devices)] if self._devices else None
+        shared = self.workers > len(self._devices)
+        with open(log, "ab") as log_file:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log_file,
+                env=worker_environment(self._threads, device, shared=shared),
+            )
+        worker = _Worker(process=process, slot=slot, log=log)
+        self._pool.append(worker)
+        self._selector.register(_pipe(process.stdout), selectors.EVENT_READ, worker)
+        return worker
+
+    def _request(self, worker: _Worker, request: dict) -> None:
+        try:
+            pipe = _pipe(worker.process.stdin)
+            pipe.write(json.dumps(request).encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            pass  # it died this moment, as the next poll will tell
+
+    def _events(self, timeout: float) -> list[tuple[_Worker, dict]]:
+        """What each worker wrote since the last call; one that ended gives a last event, "died"."""
+        if not self._pool:
+            time.sleep(timeout)
+            return []
+        found = []
+        for key, _ in self._selector.select(timeout):
+            worker: _Worker = key.data
+            chunk = os.read(key.fd, 1 << 16)
+            *lines, worker.unread = (worker.unread + chunk).split(b"\n")
+            for line in lines:
+                values = json.loads(line)
+                if values["event"] == "ready":
+                    worker.ready = True
+                else:
+                    found.append((worker, values))
+            if not chunk:
+                found.append((worker, {"event": "died", "code": self._end(worker)}))
+                self._refuse_unstartable(worker)
+        return found
+
+    def _end(self, worker: _Worker) -> int:
+        """Kill a worker, which costs it the steps since its last checkpoint; gives its exit code."""
+        self._selector.unregister(_pipe(worker.process.stdout))
+        self._pool.remove(worker)
+        worker.process.kill()
+        code = worker.process.wait()
+        _pipe(worker.process.stdout).close()
+        try:
+            _pipe(worker.process.stdin).close()
+        except BrokenPipeError:
+            pass  # what was buffered for it is of no use any more
+        return code
+
+    def _refuse_unstartable(self, worker: _Worker) -> None:
+        """Every trial would fail alike where a worker ends, by itself, before it is ready."""
+        if worker.ready or worker.process.returncode < 0:
+            return
+        self.cancel()
+        raise RuntimeError(
+            f"a worker process could not start (exit code {worker.process.returncode}); the end of "
+            f"its log says:\n{log_tail(worker.log)}"
+        )
+
+
+def log_tail(path: Path | None, lines: int = 12) -> str:
+    """The last lines of a log, or an empty string where there is none."""
+    try:
+        with open(path or os.devnull, "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 8_192))
+            text = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])
+
+
+def _loss(worker: _Worker, code: int) -> Attempt:
+    """The attempt of a worker that died."""
+    reason = f"its process ended with exit code {code}"
+    if code < 0:
+        reason = f"its process was killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            reason += ", perhaps for want of memory"
+    assert worker.trial_id is not None
+    return Attempt(
+        trial_id=worker.trial_id, outcome="lost", reason=reason, core_seconds=worker.core_seconds
+    )
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

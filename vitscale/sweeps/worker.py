@@ -1,0 +1,196 @@
+"""A worker process: trials in as JSON lines, events out as JSON lines.
+
+`python -m vitscale.sweeps.worker --runner train` reads requests from its standard input until that
+ends, and then goes away at once, whatever it is doing: whoever started it is gone, and everything
+worth keeping is in the store. Events go to what was standard output when it started; whatever else
+is printed goes to the running trial's log.
+
+Requests: `{"trial": {...}, "store": "PATH"}` or `{"calibrate": [{...}, ...]}`.
+Events: `ready`, `progress`, `attempt`, `speed`, `error`.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Literal, TextIO, get_args
+
+from vitscale.scaling.progress import MeasurementSink, Progress, Speed
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.engines.engine import Attempt
+from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.store import Store
+from vitscale.sweeps.wire import trial_from_dict
+
+Runner = Literal["train", "simulated"]
+"""What runs a trial: training, or a stand-in that sleeps 10 ms a step and measures by a law."""
+
+OnProgress = Callable[[Progress], None]
+RunTrial = Callable[[Trial, MeasurementSink, OnProgress], None]
+
+_PROGRESS_EVERY_S = 0.25
+_SIMULATED_STEP_S = 0.01
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runner", choices=get_args(Runner), required=True)
+    parser.add_argument("--parent", type=int, required=True, help="process id to die with")
+    arguments = parser.parse_args()
+    _die_with(arguments.parent)
+    # Whatever libraries print must not end up among the events.
+    events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    requests = _requests()
+    run_trial, calibrate = _load(arguments.runner)
+    _send(events, "ready")
+    while True:
+        request = requests.get()
+        if "calibrate" in request:
+            _calibrate(request["calibrate"], calibrate, events)
+        else:
+            _attempt(request, run_trial, events)
+
+
+def _load(runner: Runner) -> tuple[RunTrial, Callable[[list[Trial]], Speed]]:
+    """The functions of a runner; jax is imported here and nowhere before."""
+    if runner == "train":
+        from vitscale.scaling import trial as training
+
+        return (
+            lambda trial, store, report: training.run_trial(trial, store, on_progress=report),
+            training.calibrate,
+        )
+    from vitscale.sweeps.engines.simulated import simulate
+
+    speed = Speed(
+        compile_seconds=0.0, step_overhead_seconds=_SIMULATED_STEP_S, flops_per_second=float("inf")
+    )
+    return (
+        lambda trial, store, report: simulate(
+            trial, store, step_seconds=_SIMULATED_STEP_S, on_progress=report
+        ),
+        lambda _: speed,
+    )
+
+
+def _attempt(request: dict, run_trial: RunTrial, events: TextIO) -> None:
+    """Try one trial and say how it ended."""
+    trial = trial_from_dict(request["trial"])
+    began = time.process_time()
+    outcome, reason = "done", ""
+    try:
+        store = Store.open(request["store"])
+        with store.lock(trial) as free:
+            if free:
+                _log_to(store.log_path(trial.id))
+                run_trial(trial, store, _reporter(events, began))
+            else:
+                outcome = "busy"
+    except StoreError as error:
+        outcome, reason = "unstorable", str(error)
+    except Exception as error:
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            traceback.print_exc()
+        outcome, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
+        if "No space left on device" in str(error):
+            # Checkpoints are written by libraries with errors of their own.
+            outcome = "unstorable"
+            reason = (
+                f"cannot write to the store {request['store']}: the disk is full; free some space "
+                f"and run the same command again; nothing measured so far is lost"
+            )
+    attempt = Attempt(
+        trial_id=trial.id,
+        outcome=outcome,
+        reason=reason,
+        core_seconds=time.process_time() - began,
+    )
+    _send(events, "attempt", **dataclasses.asdict(attempt))
+
+
+def _calibrate(
+    trials: list[dict], calibrate: Callable[[list[Trial]], Speed], events: TextIO
+) -> None:
+    try:
+        speed = calibrate([trial_from_dict(trial) for trial in trials])
+    except Exception as error:
+        traceback.print_exc()
+        _send(events, "error", reason=f"{type(error).__name__}: {_first_line(error)}")
+    else:
+        _send(events, "speed", **dataclasses.asdict(speed))
+
+
+def _reporter(events: TextIO, began: float) -> OnProgress:
+    """A callback that passes progress on, a few times a second and at every change of phase."""
+    sent_at, sent_phase = 0.0, ""
+
+    def report(progress: Progress) -> None:
+        nonlocal sent_at, sent_phase
+        now = time.monotonic()
+        if progress.phase != sent_phase or now - sent_at >= _PROGRESS_EVERY_S:
+            sent_at, sent_phase = now, progress.phase
+            spent = time.process_time() - began
+            _send(events, "progress", core_seconds=spent, **dataclasses.asdict(progress))
+
+    return report
+
+
+def _requests() -> "queue.SimpleQueue[dict]":
+    """Requests as they come, from a thread that ends the process when there will be no more."""
+    requests: queue.SimpleQueue[dict] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            requests.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return requests
+
+
+def _send(events: TextIO, event: str, **values: object) -> None:
+    try:
+        events.write(json.dumps({"event": event, **values}) + "\n")
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _log_to(path: os.PathLike) -> None:
+    """Point standard output and error, also those of C libraries, to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (Linux; elsewhere the end of standard
+    input does it)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(0)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")
+
+
+if __name__ == "__main__":
+    main()
