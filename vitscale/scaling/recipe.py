@@ -77,6 +77,9 @@ class Recipe:
             ):
                 noun = "a whole number" if kind is int else "a number"
                 raise ValueError(f"{name}={value!r} is not {noun} from {low:g} to {high:g}")
+            if kind is float:
+                # 1 and 1.0 are the same recipe, so they must give the same id (and -0.0 is 0.0).
+                object.__setattr__(self, name, float(value) + 0.0)
         if self.learning_rate == 0:
             raise ValueError("learning_rate=0 trains nothing; use a positive number")
 
