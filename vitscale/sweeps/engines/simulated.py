@@ -106,8 +106,8 @@ def simulate(
     done = store.measured(trial)
     missing = [duration for duration in trial.durations if duration not in done]
     folder = store.checkpoint_dir(trial)
-    step = _read_step(folder)
-    total = trial.spent_steps(missing)
+    step = start = _read_step(folder)
+    total = trial.spent_steps({*done, *missing}) - start
     for duration in missing:
         needed = trial.spent_steps({*done, duration})
         while step_seconds and step < needed:
@@ -121,7 +121,7 @@ def simulate(
                     Progress(
                         trial_id=trial.id,
                         phase="trunk",
-                        step=min(step, total),
+                        step=step - start,
                         total_steps=total,
                         examples_per_second=trial.recipe.batch_size / step_seconds,
                     )

@@ -1,0 +1,188 @@
+"""Plans and runs for the eyes: a live table on a terminal, plain lines in a log."""
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from vitscale.sweeps.preview import Preview
+from vitscale.sweeps.run import Display, RunReport, RunState
+
+_LINE_EVERY_S = 10.0
+_MAX_ROWS = 12
+
+
+def run_display(console: Console | None = None) -> Display:
+    """The display that suits `console`, by default standard error: live on a terminal, else lines."""
+    console = console or Console(stderr=True)
+    return _Live(console) if console.is_terminal else _Lines(console)
+
+
+class _Live:
+    """One table that is redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._started = False
+
+    def update(self, state: RunState) -> None:
+        if not self._started:
+            self._live.start()
+            self._started = True
+        self._live.update(Group(_running_table(state), Text(summary_line(state))))
+
+    def say(self, message: str) -> None:
+        self._live.console.print(message, style="yellow", markup=False, highlight=False)
+
+    def close(self) -> None:
+        if self._started:
+            self._live.stop()
+
+
+class _Lines:
+    """A line whenever a trial ends, and every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said_at = float("-inf")
+        self._done = -1
+
+    def update(self, state: RunState) -> None:
+        now = time.monotonic()
+        if state.done == self._done and now - self._said_at < _LINE_EVERY_S:
+            return
+        self._said_at, self._done = now, state.done
+        self.say(summary_line(state) + _dearest_running(state))
+
+    def say(self, message: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        self._console.print(f"{stamp} {message}", markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        pass
+
+
+def summary_line(state: RunState) -> str:
+    """One line: trials, time left, cost so far."""
+    parts = [f"{state.done}/{len(state.plan.trials)} trials", f"{len(state.running)} running"]
+    if state.busy:
+        parts.append(f"{state.busy} in another run")
+    if state.failed:
+        parts.append(f"{len(state.failed)} failed")
+    eta = state.eta_seconds
+    parts.append("ETA ..." if eta is None else f"ETA {clock(eta)}")
+    parts.append(f"{clock(state.wall_seconds)} so far")
+    parts.append(f"{state.spent_flops:.3g} FLOPs")
+    if state.core_seconds:
+        parts.append(f"{state.core_seconds:.0f} core-s")
+    return ", ".join(parts)
+
+
+def report_lines(report: RunReport) -> list[str]:
+    """What a finished or interrupted run has to say."""
+    lines = [
+        f"{report.plan}: {len(report.measured)} trials measured in {clock(report.wall_seconds)}, "
+        f"{len(report.skipped)} were done before"
+        + (f", {len(report.elsewhere)} by another run" if report.elsewhere else "")
+    ]
+    if report.diverged:
+        lines.append(f"diverged: {', '.join(report.diverged)}")
+    for failure in report.failed:
+        lines.append(
+            f"failed: trial {failure.trial.id} ({failure.trial.shape}) after {failure.attempts} "
+            f"attempts: {failure.reason}"
+        )
+        lines += [f"    {line}" for line in failure.log_tail.splitlines()]
+    if report.interrupted:
+        lines.append(
+            f"interrupted with {len(report.unfinished)} trials to go; the same command goes on "
+            f"from their checkpoints"
+        )
+    elif report.failed:
+        lines.append("the same command tries the failed trials again, and only those")
+    return lines
+
+
+def preview_tables(preview: Preview) -> Group:
+    """The bill of a plan as a table, its totals and its warnings."""
+    table = Table(title=f"{preview.plan.name} ({preview.plan.kind})", title_justify="left")
+    for name in ("width", "depth", "mlp_dim", "heads", "seed", "params", "forward FLOPs"):
+        table.add_column(name, justify="right")
+    for name in ("train FLOPs", "spent FLOPs", "to do"):
+        table.add_column(name, justify="right")
+    for cost in preview.costs:
+        shape = cost.trial.shape
+        table.add_row(
+            *map(str, (shape.width, shape.depth, shape.mlp_dim, shape.heads)),
+            str(cost.trial.recipe.seed),
+            f"{cost.params:,}",
+            f"{cost.forward_flops_per_example:.4g}",
+            f"{cost.separate_flops:.3g}",
+            f"{cost.spent_flops:.3g}",
+            f"{len(cost.remaining_durations)}/{len(cost.trial.durations)}",
+        )
+    return Group(table, *map(Text, preview_lines(preview)))
+
+
+def preview_lines(preview: Preview) -> list[str]:
+    """Totals, estimated time and warnings of a plan, one line each."""
+    durations = ", ".join(f"{d:,}" for d in preview.plan.sweep.durations)
+    lines = [
+        f"{preview.trials} trials, {preview.measurements} measurements "
+        f"({preview.remaining_measurements} to do), durations {durations} examples",
+        f"{preview.spent_flops:.4g} training FLOPs with shared trunks, against "
+        f"{preview.separate_flops:.4g} as separate runs: {preview.saved_fraction:.1%} saved",
+    ]
+    if preview.remaining_flops < preview.spent_flops:
+        lines.append(f"{preview.remaining_flops:.4g} training FLOPs to do")
+    if preview.seconds is not None:
+        lines.append(f"about {clock(preview.seconds)} on {preview.workers} workers")
+    return lines + [f"warning: {warning}" for warning in preview.warnings]
+
+
+def clock(seconds: float) -> str:
+    """A time for the eyes: 42s, 3m 05s, 2h 10m, 3d 4h."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f"{days}d {h}h"
+    if hours:
+        return f"{hours}h {m:02d}m"
+    return f"{minutes}m {s:02d}s" if minutes else f"{s}s"
+
+
+def _running_table(state: RunState) -> Table:
+    table = Table(title=state.plan.name, title_justify="left")
+    for name in ("trial", "width", "depth", "mlp_dim", "phase", "step", "loss", "examples/s"):
+        table.add_column(name, justify="left" if name in ("trial", "phase") else "right")
+    for trial_id, job in list(state.running.items())[:_MAX_ROWS]:
+        shape, progress = job.trial.shape, job.progress
+        cells: Iterable[str] = ("starting", "", "", "")
+        if progress is not None:
+            cells = (
+                progress.phase,
+                f"{progress.step}/{progress.total_steps}",
+                "" if progress.loss is None else f"{progress.loss:.4f}",
+                ""
+                if progress.examples_per_second is None
+                else f"{progress.examples_per_second:.0f}",
+            )
+        table.add_row(trial_id, str(shape.width), str(shape.depth), str(shape.mlp_dim), *cells)
+    return table
+
+
+def _dearest_running(state: RunState) -> str:
+    """Where the longest of the running trials is."""
+    for job in state.running.values():
+        if job.progress is not None:
+            shape, progress = job.trial.shape, job.progress
+            loss = "" if progress.loss is None else f", loss {progress.loss:.3f}"
+            return (
+                f"; width {shape.width} depth {shape.depth} mlp_dim {shape.mlp_dim}: "
+                f"{progress.phase} {progress.step}/{progress.total_steps}{loss}"
+            )
+    return ""
