@@ -1,0 +1,35 @@
+"""Real images for few-shot measurements: scikit-learn's 1,797 handwritten digits.
+
+E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository,
+1998. They come with scikit-learn as 8x8 images of 17 grey levels; nothing is downloaded.
+"""
+
+import functools
+
+import numpy as np
+from scipy import ndimage
+
+from vitscale.scaling.data import glyphs
+from vitscale.scaling.evaluate.fewshot import FewshotTask
+
+_SPLIT_SEED = 0
+_POOL = 600
+
+
+@functools.cache
+def task() -> FewshotTask:
+    """Ten digits at the size and value range of glyphs: 600 images to learn from, 1,197 to test on."""
+    from sklearn.datasets import load_digits  # a second of imports that only measuring needs
+
+    digits = load_digits()
+    images = digits.images.astype(np.float32) / 8 - 1
+    zoom = glyphs.IMAGE_SIZE / images.shape[1]
+    images = ndimage.zoom(images, (1, zoom, zoom), order=1, grid_mode=True, mode="nearest")
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
+    images, labels = images[order][..., None], digits.target[order]
+    return FewshotTask(
+        pool_images=images[:_POOL],
+        pool_labels=labels[:_POOL],
+        test_images=images[_POOL:],
+        test_labels=labels[_POOL:],
+    )

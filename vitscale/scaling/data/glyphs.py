@@ -1,0 +1,138 @@
+"""Glyphs: an endless stream of procedural characters, drawn on the device inside the training step.
+
+A class is three curved strokes (quadratic Bezier curves). An image of it bends, turns, shears, scales
+and shifts them anew and varies the pen, so no two images are alike and data is never what limits
+learning, as the scaling law assumes. Training classes have long-tailed (Zipf) frequencies; a set of
+classes is held out of training for few-shot measurements. No file, no download, no repeats.
+
+The classes are fixed by `CLASS_SEED`, not by a trial's seed: every trial sees the same world.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+
+from vitscale.scaling.evaluate.fewshot import FewshotTask
+
+CLASS_SEED = 20210608
+CLASSES = 128
+HELD_OUT_CLASSES = 32
+ZIPF_EXPONENT = 1.0
+STROKES = 3
+POINTS_A_STROKE = 10
+IMAGE_SIZE = 16
+CHANNELS = 1
+
+_POOL_A_CLASS, _TEST_A_CLASS = 50, 64
+_EVALUATION_EXAMPLES = 4096
+_TASK_SEED = 7
+
+_BEND = (
+    0.12  # how far control points move from one image of a class to the next; the page is 2 wide
+)
+_TURN, _SHEAR, _SCALE, _SHIFT = 0.2, 0.15, 0.12, 0.12
+_PEN, _PEN_SPREAD = 0.09, 0.2  # radius of the pen, and its relative variation
+
+
+class Batch(NamedTuple):
+    """Images with values in [-1, 1], and the class of each."""
+
+    images: Float[Array, "batch height width channels"]
+    labels: Int[Array, " batch"]
+
+
+def training_batch(key: Key[Array, ""], size: int) -> Batch:
+    """`size` images of the training classes, class k with probability proportional to 1/k^zipf."""
+    label_key, image_key = jax.random.split(key)
+    draws = jax.random.uniform(label_key, (size,))
+    labels = jnp.searchsorted(jnp.asarray(_cumulative_frequencies()), draws)
+    labels = jnp.minimum(labels, CLASSES - 1)
+    return Batch(draw(image_key, jnp.asarray(_strokes())[labels]), labels)
+
+
+def held_out_images(
+    key: Key[Array, ""], labels: Int[Array, " batch"]
+) -> Float[Array, "batch h w c"]:
+    """Images of the held-out classes `labels`, from 0 to `HELD_OUT_CLASSES` - 1."""
+    return draw(key, jnp.asarray(_strokes())[CLASSES + labels])
+
+
+@functools.cache
+def evaluation_examples() -> tuple[np.ndarray, np.ndarray]:
+    """Fresh images of the training classes, and their labels; the same whatever the trial."""
+    key = jax.random.fold_in(jax.random.key(_TASK_SEED), 1)
+    images, labels = jax.jit(training_batch, static_argnums=1)(key, _EVALUATION_EXAMPLES)
+    return np.asarray(images), np.asarray(labels)
+
+
+@functools.cache
+def held_out_task() -> FewshotTask:
+    """The held-out classes as a few-shot task; the same images whatever the trial."""
+    pool_key, test_key = jax.random.split(jax.random.key(_TASK_SEED))
+    pool_labels = np.tile(np.arange(HELD_OUT_CLASSES), _POOL_A_CLASS)
+    test_labels = np.tile(np.arange(HELD_OUT_CLASSES), _TEST_A_CLASS)
+    return FewshotTask(
+        pool_images=np.asarray(held_out_images(pool_key, jnp.asarray(pool_labels))),
+        pool_labels=pool_labels,
+        test_images=np.asarray(held_out_images(test_key, jnp.asarray(test_labels))),
+        test_labels=test_labels,
+    )
+
+
+def draw(
+    key: Key[Array, ""], strokes: Float[Array, "batch strokes 3 2"]
+) -> Float[Array, "batch h w 1"]:
+    """Draw varied images of glyphs given by the control points of their strokes, in [-1, 1]^2."""
+    bend_key, affine_key, pen_key = jax.random.split(key, 3)
+    batch = strokes.shape[0]
+    strokes = strokes + _BEND * jax.random.normal(bend_key, strokes.shape)
+    points = jnp.einsum("tc,bscd->bstd", jnp.asarray(_bernstein()), strokes)
+    points = _affine(affine_key, points.reshape(batch, -1, 2))
+    pen = _PEN * jnp.exp(_PEN_SPREAD * jax.random.normal(pen_key, (batch, 1, 1, 1)))
+    # A round brush is the product of its profiles along x and y, so a glyph is one small matrix
+    # product a point: cheap enough to draw within the training step.
+    grid = (jnp.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE * 2 - 1
+    profile = jnp.exp(-0.5 * ((points[..., None] - grid) / pen) ** 2)
+    ink = jnp.einsum("bpy,bpx->byx", profile[:, :, 1], profile[:, :, 0])
+    return (1 - 2 * jnp.exp(-2 * ink))[..., None]
+
+
+def _affine(key: Key[Array, ""], points: Float[Array, "batch points 2"]) -> Array:
+    """Turn, shear, scale and shift each glyph by its own random amount."""
+    z = jax.random.normal(key, (6, points.shape[0]))
+    turn, shear = _TURN * z[0], _SHEAR * z[1]
+    scale_x, scale_y = jnp.exp(_SCALE * z[2]), jnp.exp(_SCALE * z[3])
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    matrix = jnp.stack(
+        [
+            jnp.stack([scale_x * cos, -scale_y * sin + shear], -1),
+            jnp.stack([scale_x * sin, scale_y * cos], -1),
+        ],
+        -2,
+    )
+    return jnp.einsum("bij,bpj->bpi", matrix, points) + _SHIFT * z[4:].T[:, None]
+
+
+@functools.cache
+def _strokes() -> np.ndarray:
+    """Control points of every class, held-out ones last: (classes, strokes, 3, 2)."""
+    rng = np.random.default_rng(CLASS_SEED)
+    shape = (CLASSES + HELD_OUT_CLASSES, STROKES, 3, 2)
+    return rng.uniform(-0.85, 0.85, shape).astype(np.float32)
+
+
+@functools.cache
+def _cumulative_frequencies() -> np.ndarray:
+    frequency = 1.0 / np.arange(1, CLASSES + 1) ** ZIPF_EXPONENT
+    return (np.cumsum(frequency) / frequency.sum()).astype(np.float32)
+
+
+@functools.cache
+def _bernstein() -> np.ndarray:
+    """Weights of the three control points at each point along a stroke: (points, 3)."""
+    t = np.linspace(0, 1, POINTS_A_STROKE)[:, None]
+    return np.hstack([(1 - t) ** 2, 2 * t * (1 - t), t**2]).astype(np.float32)
