@@ -4,14 +4,13 @@ A `Law` says which parameters enter nonlinearly (with bounds and a lattice to st
 enter linearly (and must not be negative); `vitscale.fits.varpro` fits any of them. The solver works
 on normalised inputs, so `restore` takes parameters back to the user's units.
 
-`PUBLISHED_LAWS` and the tables below hold the constants of the papers, each with its source.
+The tables at the end hold the constants of the papers, each with its source.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -143,8 +142,12 @@ SHAPE_LAW = Law(
     inputs=("x", "t"),
     nonlinear=(
         Nonlinear(name="a", low=A_RANGE[0], high=A_RANGE[1], lattice=(0.07, 0.2, 0.5, 0.9, 1.4, 2)),
-        Nonlinear(name="b", low=B_RANGE[0], high=B_RANGE[1], lattice=(0.1, 0.3, 0.7, 1.2, 1.8, 2.6)),
-        Nonlinear(name="c", low=C_RANGE[0], high=C_RANGE[1], lattice=(0.2, 0.4, 0.6, 0.8, 1.1, 1.5)),
+        Nonlinear(
+            name="b", low=B_RANGE[0], high=B_RANGE[1], lattice=(0.1, 0.3, 0.7, 1.2, 1.8, 2.6)
+        ),
+        Nonlinear(
+            name="c", low=C_RANGE[0], high=C_RANGE[1], lattice=(0.2, 0.4, 0.6, 0.8, 1.1, 1.5)
+        ),
     ),
     linear=("alpha", "beta", "xi", "eps"),
     basis=_shape_basis,
@@ -250,13 +253,25 @@ SOVIT_EXPONENTS: dict[str, dict[str, float]] = {
 
 SOVIT_FITS_10SHOT: dict[str, ShapeLaw] = {
     "width": ShapeLaw(
-        alpha=100.606561, a=30 / 29, beta=2.42272307, b=50 / 29, xi=473294.713, c=18 / 29, eps=12 / 70
+        alpha=100.606561,
+        a=30 / 29,
+        beta=2.42272307,
+        b=50 / 29,
+        xi=473294.713,
+        c=18 / 29,
+        eps=12 / 70,
     ),
     "depth": ShapeLaw(
         alpha=0.616318536, a=20 / 29, beta=102965.505, b=22 / 29, xi=0, c=18 / 29, eps=11 / 70
     ),
     "mlp_dim": ShapeLaw(
-        alpha=0.363526512, a=2 / 29, beta=419.027002, b=36 / 29, xi=23785437.1, c=22 / 29, eps=3 / 70
+        alpha=0.363526512,
+        a=2 / 29,
+        beta=419.027002,
+        b=36 / 29,
+        xi=23785437.1,
+        c=22 / 29,
+        eps=3 / 70,
     ),
 }
 """The fits of Getting ViT in Shape to ImageNet 10-shot error, t in forward GFLOPs x images: decoded
@@ -276,5 +291,3 @@ SCALING_VIT_FRONTIERS: dict[str, dict[str, float]] = {
 }
 """Double-saturating laws of Scaling Vision Transformers: legends of its figures; C in TPUv3 core-days,
 error in [0, 1]. "imagenet21k-10shot" was pre-trained on ImageNet-21k (Figure 4)."""
-
-Points = Float[np.ndarray, " points"]

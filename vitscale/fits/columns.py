@@ -1,0 +1,117 @@
+"""Columns of a table: finding the one that is meant, and refusing values that no law can take."""
+
+import difflib
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
+
+_SHOWN = 5  # bad rows listed in a message
+
+
+def series(frame: pd.DataFrame, name: str) -> pd.Series:
+    """The column `name`."""
+    return pd.Series(frame[name])
+
+
+def where(frame: pd.DataFrame, mask: Bool[np.ndarray, " rows"] | pd.Series) -> pd.DataFrame:
+    """The rows at which `mask` holds."""
+    return frame.iloc[np.flatnonzero(np.asarray(mask, bool))]
+
+
+def column_of(
+    frame: pd.DataFrame, flag: str, given: str | None, defaults: list[str], optional: bool = False
+) -> str | None:
+    """The column to use: the one given, which must exist, or the first default that exists."""
+    present = [str(c) for c in frame.columns]
+    if given is not None:
+        if given in present:
+            return given
+        close = difflib.get_close_matches(given, present, n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(
+            f"{flag} {given}: there is no such column; the table has {', '.join(present)}{hint}"
+        )
+    found = [name for name in defaults if name in present]
+    return found[0] if found else None
+
+
+def require(
+    frame: pd.DataFrame, columns: Mapping[str, str | None], needed: tuple[str, ...]
+) -> dict[str, str]:
+    """The columns of all `needed`, or one sentence that names those that are missing."""
+    found = {name: column for name in needed if (column := columns[name]) is not None}
+    missing = [name for name in needed if name not in found]
+    if not missing:
+        return found
+    present = [str(c) for c in frame.columns]
+    hints = []
+    for name in missing:
+        close = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+        hints.append(f"--{name} {close[0] if close else 'COLUMN'}")
+    noun = "a column" if len(missing) == 1 else "columns"
+    raise ValueError(
+        f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}; say which "
+        f"to use, such as {' '.join(hints)}"
+    )
+
+
+def positive(frame: pd.DataFrame, column: str) -> pd.Series:
+    """The column as numbers, with NaN for what is not a positive finite number."""
+    values = np.asarray(pd.to_numeric(series(frame, column), errors="coerce"), float)
+    good = np.isfinite(values) & (values > 0)
+    return pd.Series(np.where(good, values, np.nan), index=frame.index)
+
+
+def refuse_bad(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> None:
+    """Raise one sentence for all values that are not positive finite numbers."""
+    found = []
+    for column, values in numbers.items():
+        bad = np.flatnonzero(values.isna())
+        if len(bad):
+            shown = [f"row {row + 1} ({frame[column].iloc[row]})" for row in bad[:_SHOWN]]
+            more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+            found.append(f"{column} in {', '.join(shown)}{more}")
+    if found:
+        raise ValueError(
+            f"not a positive finite number: {'; '.join(found)} (rows count from 1 after the header); "
+            f"correct or remove these rows"
+        )
+
+
+def flags(frame: pd.DataFrame, column: str) -> Bool[np.ndarray, " rows"]:
+    """A column of 0 and 1, or true and false, as booleans."""
+    values = series(frame, column)
+    known: dict[Hashable, bool] = {"1": True, "0": False, "true": True, "false": False}
+    known |= {"1.0": True, "0.0": False, "yes": True, "no": False}
+    read = [known.get(str(value).strip().lower()) for value in values]
+    bad = np.flatnonzero([value is None for value in read])
+    if len(bad):
+        raise ValueError(
+            f"{column} is {values.iloc[bad[0]]!r} in {row_list(bad)}; expected 1 for the star's centre "
+            f"and 0 for all else"
+        )
+    return np.array(read, bool)
+
+
+def row_list(index: np.ndarray) -> str:
+    """Row numbers for a message, counted from 1."""
+    shown = ", ".join(str(row + 1) for row in index[:_SHOWN])
+    more = f" and {len(index) - _SHOWN} more" if len(index) > _SHOWN else ""
+    return f"row{'s' if len(index) > 1 else ''} {shown}{more}"
+
+
+def noted(
+    table: pd.DataFrame, metric: str, unit: str, flops: float | None, notes: Sequence[str]
+) -> pd.DataFrame:
+    """`table` with what is known about it in its `attrs`."""
+    table.attrs = {
+        "metric": metric,
+        "compute_unit": unit,
+        "flops_per_unit": flops,
+        "notes": list(notes),
+    }
+    return table

@@ -1,0 +1,45 @@
+"""Published measurements that ship with the package.
+
+| name | what | source |
+| --- | --- | --- |
+| `sovit_star_sweep` | ImageNet 10-shot error of every shape of the star sweep at its durations, and the paper's own prediction | "Getting ViT in Shape" (arXiv 2305.13035v5), recovered from the coordinates of Figure 4 (exact to 2e-5) and the closed-form FLOP count |
+| `scaling_vit_fewshot` | few-shot accuracies by model, data size and steps, with compute | "Scaling Vision Transformers" (arXiv 2106.04560v2), Tables 4 to 13; core-days from Figure 2 |
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+_FOLDER = Path(__file__).parent / "published"
+
+NAMES = ("sovit_star_sweep", "scaling_vit_fewshot")
+
+
+def path(name: str) -> Path:
+    """The CSV file of the published data set `name`.
+
+    Raises `ValueError` for a name that is not in `NAMES`.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown data set {name!r}; those shipped are {', '.join(NAMES)}")
+    return _FOLDER / f"{name}.csv"
+
+
+def load_sovit_star() -> pd.DataFrame:
+    """The star sweep of Getting ViT in Shape: 54 arm runs and the centre's two under each dimension.
+
+    Columns: `dimension`, `x` (size of that dimension), `is_center`, `width`, `depth`, `mlp_dim`,
+    `images`, `forward_gflops_per_image` (XLA count, trunk with GAP), `forward_gflops` (times images:
+    the paper's t), `error` (ImageNet linear 10-shot), `paper_predicted_error`.
+    """
+    return pd.read_csv(path("sovit_star_sweep"))
+
+
+def load_scaling_vit_fewshot() -> pd.DataFrame:
+    """Appendix Tables 4 to 13 of Scaling Vision Transformers, 262 rows.
+
+    Columns: `model`, `table`, `data_size` (images in the pre-training set), `steps_bs4096`,
+    accuracies in percent (`inet5`, `inet10`, `cifar5`, ... with the number of shots),
+    `core_days_fig2` (TPUv3 core-days) and `fwd_gflops_total`.
+    """
+    return pd.read_csv(path("scaling_vit_fewshot"))

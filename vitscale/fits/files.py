@@ -1,0 +1,93 @@
+"""Reading measurements from CSV, from Parquet, or from a folder of Parquet files (a store)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_table(source: str | Path) -> pd.DataFrame:
+    """All rows of a CSV file, a Parquet file, or a folder of Parquet files.
+
+    Raises `FileNotFoundError` where nothing is there and `ValueError`, naming the file, where it is
+    empty, damaged or of another kind.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; give a CSV file, a Parquet file or a store's folder"
+        )
+    if path.is_dir():
+        return _read_folder(path)
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; write it again or give another file")
+    kind = path.suffix.lower()
+    if kind in (".parquet", ".pq"):
+        frame = _read_parquet(path).to_pandas()
+    elif kind in (".csv", ".tsv", ".txt"):
+        frame = _read_csv(path, "\t" if kind == ".tsv" else ",")
+    else:
+        raise ValueError(
+            f"{path} is of an unknown kind; give a .csv or .parquet file, or a store's folder"
+        )
+    if frame.empty:
+        raise ValueError(f"{path} has columns but no rows; write it again or give another file")
+    return frame
+
+
+def _read_folder(path: Path) -> pd.DataFrame:
+    """One table from the measurements of a store, or from all Parquet files of another folder."""
+    import pyarrow as pa
+
+    folder = path / "measurements" if (path / "measurements").is_dir() else path
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise ValueError(
+            f"{path} holds no measurements (.parquet files); run a sweep into it, or give the folder "
+            f"that one stored its measurements in"
+        )
+    tables = [_read_parquet(file) for file in files]
+    for table, file in zip(tables, files, strict=True):
+        differing = sorted(set(table.column_names) ^ set(tables[0].column_names))
+        if differing:
+            raise ValueError(
+                f"{file} and {files[0]} differ in their columns ({', '.join(differing)}); keep "
+                f"measurements of one kind in a folder"
+            )
+    frame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    if frame.empty:
+        raise ValueError(f"{path} holds no measurements yet; run the sweep first")
+    return frame
+
+
+def _read_parquet(path: Path) -> "pa.Table":
+    # Imported where used: reading a CSV should not pay for it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # From an open file, since a path would also turn names of folders into columns.
+        with path.open("rb") as file:
+            return pq.read_table(file)
+    except PermissionError:
+        raise
+    except (pa.ArrowException, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{path} is not a readable Parquet file ({reason}); it may be cut off or damaged: restore "
+            f"it from a copy, or delete it and measure again"
+        ) from error
+
+
+def _read_csv(path: Path, separator: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, sep=separator, skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"{path} is not a readable CSV file ({reason}); expected a header line and one row for "
+            f"each measurement, separated by commas"
+        ) from error

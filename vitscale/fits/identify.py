@@ -1,0 +1,147 @@
+"""What the points of one arm cannot decide, each as a flag with a sentence for the user.
+
+An exponent counts as identified where its interval is closed on both sides and its ends are at most
+a factor of `WIDEST` apart, a and b are inside their bounds, and the fit has an optimum at all.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from vitscale.fits.arm import Arm, ArmEstimate
+from vitscale.fits.laws import SHAPE_LAW
+from vitscale.fits.uncertainty import S_REACH, Interval
+
+WIDEST = 4.0
+"""Largest ratio of the ends of the interval of an identified exponent."""
+
+_EDGE = 1.001  # a parameter this close (factor) to a bound is at it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flag:
+    """One thing to know about a fit: a stable `code` and a sentence that says what it means."""
+
+    code: str
+    sentence: str
+
+
+def flags_of(
+    arm: Arm, best: ArmEstimate, s: Interval, name: str, t_ref: float, unit: str
+) -> tuple[Flag, ...]:
+    """All flags of one arm; `name` is the dimension, `unit` that of compute."""
+    found = [*_at_bounds(best, name), *_exponent(best, s, name)]
+    if not best.converged:
+        sentence = (
+            f"{name}: the fit stopped before it met its tolerance; treat its numbers as rough"
+        )
+        found.append(Flag(code="not_converged", sentence=sentence))
+    found += _durations(arm, name)
+    if has_optimum(best):
+        found += _straddle(arm, best, name, unit)
+        found += _extrapolation(arm, best, name, t_ref, unit)
+    return tuple(found)
+
+
+def has_optimum(best: ArmEstimate) -> bool:
+    """Whether the law falls and rises again: both alpha and beta are above zero."""
+    return best.law.alpha > 0 and best.law.beta > 0
+
+
+def is_identified(flags: tuple[Flag, ...]) -> bool:
+    """Whether the exponent is decided by the data; the flags say why where it is not."""
+    undecided = {"no_optimum", "exponent_not_identified", "a_at_bound", "b_at_bound", "c_at_bound"}
+    return not any(flag.code in undecided for flag in flags)
+
+
+def _at_bounds(best: ArmEstimate, name: str) -> list[Flag]:
+    found = []
+    for parameter, value in zip(SHAPE_LAW.nonlinear, best.nonlinear, strict=True):
+        for bound, near in (
+            (parameter.low, value <= parameter.low * _EDGE),
+            (parameter.high, value >= parameter.high / _EDGE),
+        ):
+            if near:
+                sentence = (
+                    f"{name}: {parameter.name} ended at its bound {bound:g}, so the sizes measured "
+                    f"do not decide it; widen the range of {name}"
+                )
+                found.append(Flag(code=f"{parameter.name}_at_bound", sentence=sentence))
+    return found
+
+
+def _exponent(best: ArmEstimate, s: Interval, name: str) -> list[Flag]:
+    if not has_optimum(best):
+        direction = "falls" if best.law.beta <= 0 else "rises"
+        advice = "larger" if best.law.beta <= 0 else "smaller"
+        sentence = (
+            f"{name}: the fitted error only {direction} with {name}, so there is no optimal size "
+            f"and no exponent; measure {advice} sizes"
+        )
+        return [Flag(code="no_optimum", sentence=sentence)]
+    percent = f"{100 * s.level:g}%"
+    if s.low == 0 or np.isinf(s.high):
+        side = "both sides" if s.low == 0 and np.isinf(s.high) else "below"
+        side = "above" if s.low > 0 else side
+        sentence = (
+            f"{name}: the exponent s is not identified: its {percent} interval has no end {side} "
+            f"within a factor of {S_REACH:g} of {s.estimate:.3g}; measure smaller and larger sizes"
+        )
+        return [Flag(code="exponent_not_identified", sentence=sentence)]
+    if s.high / s.low > WIDEST:
+        sentence = (
+            f"{name}: the exponent s is not identified: its {percent} interval {s.low:.3g} to "
+            f"{s.high:.3g} spans a factor of {s.high / s.low:.2g}, more than {WIDEST:g}; measure "
+            f"smaller and larger sizes"
+        )
+        return [Flag(code="exponent_not_identified", sentence=sentence)]
+    return []
+
+
+def _durations(arm: Arm, name: str) -> list[Flag]:
+    durations = max(len(np.unique(arm.t[arm.x == x])) for x in np.unique(arm.x))
+    if durations >= 3:
+        return []
+    sentence = (
+        f"{name}: no size was measured at more than {durations} durations, too few to check how "
+        f"error falls with compute; measure three or more"
+    )
+    return [Flag(code="few_durations", sentence=sentence)]
+
+
+def _straddle(arm: Arm, best: ArmEstimate, name: str, unit: str) -> list[Flag]:
+    low, high = arm.x.min(), arm.x.max()
+    optimum = best.law.optimal_x(arm.t)
+    outside = (optimum < low) | (optimum > high)
+    if not outside.any():
+        return []
+    span = f"the measured sizes {low:g} to {high:g}"
+    middle = float(np.exp(np.log(arm.t).mean()))
+    at_middle = float(best.law.optimal_x(middle))
+    side, advice = ("below", "smaller") if at_middle < low else ("above", "larger")
+    if not low <= at_middle <= high:
+        sentence = (
+            f"{name}: the optimum at the middle of the measured compute, {at_middle:.3g} at "
+            f"{middle:.3g} {unit}, lies {side} {span}; measure {advice} sizes"
+        )
+        return [Flag(code="not_straddled", sentence=sentence)]
+    below = (optimum < low).any()
+    advice = "smaller" if below else "larger"
+    if below and (optimum > high).any():
+        advice = "smaller and larger"
+    sentence = (
+        f"{name}: the optimum lies outside {span} for {int(outside.sum())} of {arm.n} points, so "
+        f"one side of the curve is not seen there; measure {advice} sizes"
+    )
+    return [Flag(code="optimum_outside_data", sentence=sentence)]
+
+
+def _extrapolation(arm: Arm, best: ArmEstimate, name: str, t_ref: float, unit: str) -> list[Flag]:
+    ratio = t_ref / arm.t.max()
+    if ratio <= 3:
+        return []
+    sentence = (
+        f"{name}: x* = {float(best.law.optimal_x(t_ref)):.3g} at {t_ref:.3g} {unit} is an "
+        f"extrapolation to {ratio:.2g} times the largest measured compute"
+    )
+    return [Flag(code="extrapolated", sentence=sentence)]

@@ -1,0 +1,217 @@
+"""Fitting a star: eq. (2) of Getting ViT in Shape along every shape dimension, with its uncertainty.
+
+    x*(t) = (alpha a t^c / (beta b))^(1/(a+b)),  so the optimal size grows as t^s, s = c/(a+b).
+
+Takes the canonical table of `vitscale.fits.tables.star_table`: columns `dimension`, `x`, `compute`,
+`error`, `is_center`, `model`.
+"""
+
+import numpy as np
+import pandas as pd
+
+from vitscale.fits.arm import Arm, ArmEstimate, estimate
+from vitscale.fits.identify import flags_of, has_optimum, is_identified
+from vitscale.fits.laws import SHAPE_LAW
+from vitscale.fits.sharing import sharing_tests
+from vitscale.fits.star_fit import DimensionFit, Optimum, StarFit
+from vitscale.fits.uncertainty import (
+    Interval,
+    Method,
+    Profile,
+    bootstrap,
+    exponent_interval,
+    optimum_interval,
+)
+
+MIN_POINTS = len(SHAPE_LAW.parameters) + 1
+"""Eq. (2) has seven parameters, so eight points leave one degree of freedom for the noise."""
+
+_CURVE_POINTS = 5
+
+
+def arm_of(points: pd.DataFrame, *, include_center: bool = True) -> Arm:
+    """The arm of one dimension from rows of the canonical table.
+
+    Raises `ValueError` where the points cannot decide eq. (2): fewer than eight points, three
+    distinct sizes, or two compute values at some size.
+    """
+    kept = points if include_center else points.loc[~points["is_center"].astype(bool)]
+    name = str(points["dimension"].iloc[0]) if len(points) else "dimension"
+    x, t = kept["x"].to_numpy(float), kept["compute"].to_numpy(float)
+    sizes = np.unique(x)
+    durations = max((len(np.unique(t[x == size])) for size in sizes), default=0)
+    if len(kept) < MIN_POINTS or len(sizes) < 3 or durations < 2:
+        left_out = "" if include_center else " without the centre"
+        raise ValueError(
+            f"{name} has {len(kept)} points{left_out} over {len(sizes)} sizes with at most "
+            f"{durations} durations each, but eq. (2) has {len(SHAPE_LAW.parameters)} parameters "
+            f"and needs at least {MIN_POINTS} points over 3 sizes and 2 durations; measure more "
+            f"sizes of {name}"
+        )
+    return Arm(
+        x=x,
+        t=t,
+        error=kept["error"].to_numpy(float),
+        model=pd.factorize(kept["model"])[0],
+    )
+
+
+def fit_dimension(
+    points: pd.DataFrame,
+    *,
+    include_center: bool = True,
+    t_ref: float | None = None,
+    level: float = 0.95,
+    method: Method = "clustered",
+    resamples: int = 200,
+    seed: int = 0,
+    compute_unit: str = "compute",
+) -> DimensionFit:
+    """Fit eq. (2) to the rows of one dimension by least squares on relative error.
+
+    - `t_ref`: compute at which the optimal size is given; default the largest measured.
+    - `level`, `method`: of the intervals, see `vitscale.fits.uncertainty`.
+    - `resamples`: of the bootstrap; 0 for none.
+
+    Raises `ValueError` where the points cannot decide the law.
+    """
+    arm = arm_of(points, include_center=include_center)
+    return _describe(
+        arm,
+        estimate(arm),
+        name=str(points["dimension"].iloc[0]),
+        t_ref=float(arm.t.max()) if t_ref is None else t_ref,
+        level=level,
+        method=method,
+        resamples=resamples,
+        seed=seed,
+        unit=compute_unit,
+    )
+
+
+def fit_star(
+    table: pd.DataFrame,
+    *,
+    include_center: bool = True,
+    t_ref: float | None = None,
+    level: float = 0.95,
+    method: Method = "clustered",
+    resamples: int = 200,
+    seed: int = 0,
+    metric: str | None = None,
+    compute_unit: str | None = None,
+    flops_per_unit: float | None = None,
+) -> StarFit:
+    """Fit every dimension of a canonical star table.
+
+    Each dimension is fitted alone; `sharing_tests` of the result says whether they could share c, or
+    c and eps, and which exponents that would give.
+
+    - `t_ref`: compute at which optimal sizes are given; default the largest measured.
+    - `level`, `method`, `resamples`: as in `fit_dimension`.
+    - `metric`, `compute_unit`, `flops_per_unit`: default to what `star_table` noted in the table's
+      `attrs`.
+
+    Raises `ValueError` where a dimension cannot be fitted, or for an unknown choice.
+    """
+    if table.empty:
+        raise ValueError("the star has no rows; measure it first, or check the metric's name")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is not a probability; use a number such as 0.95")
+    arms = {
+        str(name): arm_of(points, include_center=include_center)
+        for name, points in table.groupby("dimension", sort=False)
+    }
+    reference = max(float(arm.t.max()) for arm in arms.values()) if t_ref is None else float(t_ref)
+    if not (np.isfinite(reference) and reference > 0):
+        raise ValueError(f"t_ref={t_ref} is not a compute; use a positive number")
+    unit = compute_unit or table.attrs.get("compute_unit", "compute")
+    best = {name: estimate(arm) for name, arm in arms.items()}
+    dimensions = {
+        name: _describe(
+            arm,
+            best[name],
+            name=name,
+            t_ref=reference,
+            level=level,
+            method=method,
+            resamples=resamples,
+            seed=seed,
+            unit=unit,
+        )
+        for name, arm in arms.items()
+    }
+    return StarFit(
+        dimensions=dimensions,
+        metric=metric or table.attrs.get("metric", "error"),
+        compute_unit=unit,
+        flops_per_unit=flops_per_unit or table.attrs.get("flops_per_unit"),
+        t_ref=reference,
+        level=level,
+        include_center=include_center,
+        sharing_tests=sharing_tests(arms, best),
+        notes=tuple(table.attrs.get("notes", ())),
+    )
+
+
+def _describe(
+    arm: Arm,
+    best: ArmEstimate,
+    *,
+    name: str,
+    t_ref: float,
+    level: float,
+    method: Method,
+    resamples: int,
+    seed: int,
+    unit: str,
+) -> DimensionFit:
+    """Intervals, bootstrap and flags around an estimate."""
+    s, independent, profile = _exponent(arm, best, level, method)
+    flags = flags_of(arm, best, s, name, t_ref, unit)
+    resampled = None
+    curve: tuple[Optimum, ...] = ()
+    if has_optimum(best):
+        if resamples:
+            resampled = bootstrap(arm, best, np.array([t_ref]), resamples=resamples, seed=seed)
+        span = np.geomspace(arm.t.min(), arm.t.max(), _CURVE_POINTS - 1)
+        t = np.array([*span, 10 * arm.t.max(), t_ref])
+        found = optimum_interval(arm, best, t, level=level, method=method)
+        curve = tuple(Optimum(t=float(v), x=x) for v, x in zip(t, found, strict=True))
+    return DimensionFit(
+        dimension=name,
+        law=best.law,
+        n=arm.n,
+        models=len(np.unique(arm.model)),
+        sse=best.sse,
+        rms=float(np.sqrt(best.sse / arm.n)),
+        converged=best.converged,
+        starts=best.starts,
+        starts_agreed=best.starts_agreed,
+        identified=is_identified(flags),
+        s=s,
+        s_independent=independent,
+        s_bootstrap=resampled.interval(best.law.s, level) if resampled else None,
+        x_star=curve[-1] if curve else None,
+        x_star_curve=curve[:-1],
+        x_range=(float(arm.x.min()), float(arm.x.max())),
+        t_range=(float(arm.t.min()), float(arm.t.max())),
+        flags=flags,
+        profile=profile,
+    )
+
+
+def _exponent(
+    arm: Arm, best: ArmEstimate, level: float, method: Method
+) -> tuple[Interval, Interval, Profile | None]:
+    """The interval to report, the one for independent noise, and the profile of the first."""
+    if not has_optimum(best):
+        open_ended = Interval(
+            estimate=best.law.s, low=0.0, high=np.inf, level=level, method="no optimum"
+        )
+        return open_ended, open_ended, None
+    independent, profile = exponent_interval(arm, best, level=level, method="independent")
+    if method == "independent":
+        return independent, independent, profile
+    clustered, profile = exponent_interval(arm, best, level=level, method=method)
+    return clustered, independent, profile
