@@ -217,6 +217,42 @@ def test_params_are_the_sum_over_all_weights(shape, readout, side, cut_off, clas
     assert shape.params(**model) == sum(math.prod(array) for array in weights(shape, **model))
 
 
+def products(shape: Shape, *, image_size: int, readout: Readout, classes: int, channels: int):
+    """Every matrix product of one forward pass as (copies, rows, inner, columns), one by one."""
+    w, m, heads, head_dim = shape.width, shape.mlp_dim, shape.heads, shape.head_dim
+    patches = (image_size // shape.patch) ** 2
+    yield 1, patches, shape.patch * shape.patch * channels, w
+    n = patches + 1 if readout == "tok" else patches
+    for _ in range(shape.depth):
+        yield 3, n, w, w  # queries, keys, values
+        yield heads, n, head_dim, n  # scores
+        yield heads, n, n, head_dim  # mixed values
+        yield 1, n, w, w  # output
+        yield from [(1, n, w, m), (1, n, m, w)]
+    if readout == "map":
+        yield from [(1, 1, w, w), (2, n, w, w), (heads, 1, head_dim, n), (heads, 1, n, head_dim)]
+        yield from [(1, 1, w, w), (1, 1, w, m), (1, 1, m, w)]
+    yield 1, 1, w, classes
+
+
+@given(
+    shape=SHAPES,
+    readout=READOUTS,
+    side=st.integers(1, 20),
+    classes=st.integers(0, 1000),
+    channels=st.integers(1, 4),
+)
+def test_macs_are_the_sum_over_all_products(shape, readout, side, classes, channels):
+    model = {
+        "image_size": side * shape.patch,
+        "readout": readout,
+        "classes": classes,
+        "channels": channels,
+    }
+    counted = sum(math.prod(product) for product in products(shape, **model))
+    assert shape.forward_flops(**model, counting="mac") == counted
+
+
 @given(shape=SHAPES, readout=READOUTS, dimension=st.sampled_from(DIMENSIONS))
 def test_every_dimension_costs_parameters_and_flops(shape, readout, dimension):
     sizes = {name: getattr(shape, name) for name in ("width", "depth", "mlp_dim")}
