@@ -14,9 +14,6 @@ from vitscale.fits.uncertainty import Interval, Profile
 FORMAT = "vitscale.star_fit"
 VERSION = 1
 
-TRAIN_FLOPS_PER_FORWARD_FLOP = 3.0
-"""A training step costs a forward and a backward pass, and the backward pass costs two forwards."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimum:
@@ -61,6 +58,35 @@ class DimensionFit:
     def optimal_x(self, t) -> np.ndarray:
         """x*(t) of eq. (4), without its interval; `t` in the fit's unit."""
         return self.law.optimal_x(t)
+
+    def x_star_at(self, t: float) -> Interval | None:
+        """x*(t) with its interval, read off `x_star_curve` between its points.
+
+        None where the fit has no optimum; open ends beyond the curve.
+        """
+        if not self.x_star_curve:
+            return None
+        curve = sorted(self.x_star_curve, key=lambda optimum: optimum.t)
+        estimate = float(self.law.optimal_x(t))
+        ends = []
+        for kind in ("low", "high"):
+            # Ends relative to the estimate vary slowly, so few points are enough.
+            ratios = [
+                np.log(getattr(o.x, kind) / o.x.estimate) if _closed(o.x) else np.nan for o in curve
+            ]
+            log_t = np.log([o.t for o in curve])
+            ratio = np.interp(np.log(t), log_t, ratios, left=np.nan, right=np.nan)
+            ends.append(estimate * float(np.exp(ratio)))
+        low, high = ends
+        known = np.isfinite(low) and np.isfinite(high)
+        first = curve[0].x
+        return Interval(
+            estimate=estimate,
+            low=low if known else 0.0,
+            high=high if known else np.inf,
+            level=first.level,
+            method=first.method,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,6 +185,10 @@ class StarFit:
             raise ValueError(f"the fit lacks the key {error}; fit again to write it anew") from None
         except (TypeError, AttributeError) as error:
             raise ValueError(f"the fit is damaged ({error}); fit again to write it anew") from None
+
+
+def _closed(interval: Interval) -> bool:
+    return interval.low > 0 and math.isfinite(interval.high)
 
 
 def _end(value: float) -> float | None:
