@@ -1,6 +1,7 @@
 """Warnings: each fires for its reason, and a good design has none."""
 
 import re
+from typing import Any
 
 import pytest
 from sweep_samples import RECIPE
@@ -90,8 +91,14 @@ def test_a_pilot_of_no_dimension_is_refused():
 
 def test_a_grid_needs_an_inside_and_small_steps():
     def grid(**changes):
-        values = {"widths": (16, 24, 32), "depths": (2, 3, 4), "mlp_dims": (32, 40, 48)}
-        values |= {"patch": 4, "recipe": RECIPE, "durations": (6400,), "head_dim": 8}
+        values: dict[str, Any] = {"widths": (16, 24, 32), "depths": (2, 3, 4)}
+        values |= {
+            "mlp_dims": (32, 40, 48),
+            "patch": 4,
+            "recipe": RECIPE,
+            "durations": (6400,),
+            "head_dim": 8,
+        }
         return design_warnings(GridSweep(**(values | changes)))
 
     assert grid() == ()

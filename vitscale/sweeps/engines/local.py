@@ -57,11 +57,11 @@ class LocalEngine:
     def __init__(
         self, *, workers: int | None = None, threads: int = 1, runner: Runner = "train"
     ) -> None:
+        if threads < 1 or (workers is not None and workers < 1):
+            raise ValueError(f"workers={workers} and threads={threads} must be 1 or more")
         self._devices = accelerators() if runner == "train" else []
         default = len(self._devices) or max(1, usable_cores() // threads)
-        self.workers = default if workers is None else workers
-        if self.workers < 1 or threads < 1:
-            raise ValueError(f"workers={workers} and threads={threads} must be 1 or more")
+        self.workers = workers or default
         self._threads = threads
         self._runner: Runner = runner
         self._pool: list[_Worker] = []
@@ -224,7 +224,7 @@ class LocalEngine:
         )
 
 
-def log_tail(path: Path | None, lines: int = 12) -> str:
+def log_tail(path: Path | None, lines: int = 20) -> str:
     """The last lines of a log, or an empty string where there is none."""
     try:
         with open(path or os.devnull, "rb") as file:
