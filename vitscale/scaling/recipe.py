@@ -183,7 +183,7 @@ class Trial:
         Durations are left out where the trunk does not depend on them, so that asking a measured
         trial for one more duration costs that duration only.
         """
-        identity = {
+        identity: dict[str, object] = {
             "shape": dataclasses.asdict(self.shape),
             "recipe": dataclasses.asdict(self.recipe),
         }

@@ -14,7 +14,7 @@ import jax
 import optax
 from flax import nnx
 from jax import numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from vitscale.scaling.data.sources import Source, source_for
 from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
@@ -60,7 +60,7 @@ class Training:
     source: Source
     init: Callable[[int], TrainState]
     step: Callable[[TrainState, Run], tuple[TrainState, Float[Array, ""]]]
-    forward: Callable[[PyTree[Array], Array], tuple[Array, Array]]
+    forward: Callable[[PyTree[Array], ArrayLike], tuple[Array, Array]]
 
 
 def training_for(shape: Shape, recipe: Recipe, layout: BlockLayout | None = None) -> Training:

@@ -21,12 +21,12 @@ def task() -> FewshotTask:
     """Ten digits at the size and value range of glyphs: 600 images to learn from, 1,197 to test on."""
     from sklearn.datasets import load_digits  # a second of imports that only measuring needs
 
-    digits = load_digits()
-    images = digits.images.astype(np.float32) / 8 - 1
-    zoom = glyphs.IMAGE_SIZE / images.shape[1]
-    images = ndimage.zoom(images, (1, zoom, zoom), order=1, grid_mode=True, mode="nearest")
+    pixels, digits = (np.asarray(x) for x in load_digits(return_X_y=True))
+    images = pixels.reshape(-1, 8, 8).astype(np.float32) / 8 - 1
+    zoom = glyphs.IMAGE_SIZE / 8
+    zoomed = ndimage.zoom(images, (1, zoom, zoom), order=1, grid_mode=True, mode="nearest")
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
-    images, labels = images[order][..., None], digits.target[order]
+    images, labels = np.asarray(zoomed)[order][..., None], digits[order]
     return FewshotTask(
         pool_images=images[:_POOL],
         pool_labels=labels[:_POOL],

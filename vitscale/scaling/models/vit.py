@@ -21,14 +21,17 @@ BlockLayout = Literal["unrolled", "scanned"]
 """Unrolled blocks run faster for shallow nets on CPU; scanned ones keep compile time flat in depth."""
 
 _NORM_EPSILON = 1e-6
-import os as _os; POS = float(_os.environ.get("POS", "1"))
+
+_POSITION_STD = 0.9
+"""Initial size of learned positions, about that of embedded patches. With big_vision's
+1/sqrt(width), small nets spend their first thousand steps on telling positions apart, and the deeper
+the net the longer: at width 32 and 800 steps, depth 4 ends 0.25 nats behind depth 1; with 0.9 they
+are level."""
 
 
-def _dense(inputs: int, outputs: int, key: Key[Array, ""], *, gain: float, dtype) -> nnx.Linear:
-    """Linear layer with Xavier-uniform kernel times `gain` (0: zeros), and zero bias."""
-    init = nnx.initializers.zeros
-    if gain:
-        init = nnx.initializers.variance_scaling(gain**2, "fan_avg", "uniform")
+def _dense(inputs: int, outputs: int, key: Key[Array, ""], *, dtype) -> nnx.Linear:
+    """Linear layer with a Xavier-uniform kernel and zero bias."""
+    init = nnx.initializers.xavier_uniform()
     return nnx.Linear(inputs, outputs, kernel_init=init, dtype=dtype, rngs=nnx.Rngs(params=key))
 
 
@@ -54,13 +57,13 @@ def _attend(
 class Attention(nnx.Module):
     """Multi-head attention of `queries` to `tokens`, both of shape (batch, ., width)."""
 
-    def __init__(self, width: int, heads: int, key: Key[Array, ""], *, gain: float, dtype):
+    def __init__(self, width: int, heads: int, key: Key[Array, ""], *, dtype):
         keys = jax.random.split(key, 4)
         self.heads = heads
-        self.query = _dense(width, width, keys[0], gain=1, dtype=dtype)
-        self.key = _dense(width, width, keys[1], gain=1, dtype=dtype)
-        self.value = _dense(width, width, keys[2], gain=1, dtype=dtype)
-        self.out = _dense(width, width, keys[3], gain=gain, dtype=dtype)
+        self.query = _dense(width, width, keys[0], dtype=dtype)
+        self.key = _dense(width, width, keys[1], dtype=dtype)
+        self.value = _dense(width, width, keys[2], dtype=dtype)
+        self.out = _dense(width, width, keys[3], dtype=dtype)
 
     def __call__(self, queries: Array, tokens: Array) -> Array:
         mixed = _attend(self.query(queries), self.key(tokens), self.value(tokens), self.heads)
@@ -70,27 +73,24 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """Two dense layers with a tanh GELU between: (batch, ., width) to the same."""
 
-    def __init__(self, width: int, mlp_dim: int, key: Key[Array, ""], *, gain: float, dtype):
+    def __init__(self, width: int, mlp_dim: int, key: Key[Array, ""], *, dtype):
         keys = jax.random.split(key)
-        self.up = _dense(width, mlp_dim, keys[0], gain=1, dtype=dtype)
-        self.down = _dense(mlp_dim, width, keys[1], gain=gain, dtype=dtype)
+        self.up = _dense(width, mlp_dim, keys[0], dtype=dtype)
+        self.down = _dense(mlp_dim, width, keys[1], dtype=dtype)
 
     def __call__(self, x: Array) -> Array:
         return self.down(nnx.gelu(self.up(x), approximate=True))
 
 
 class Block(nnx.Module):
-    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x)).
+    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    `gain` scales the initial kernels of the two layers that write to the residual stream.
-    """
-
-    def __init__(self, shape: Shape, key: Key[Array, ""], *, gain: float, dtype):
+    def __init__(self, shape: Shape, key: Key[Array, ""], *, dtype):
         attention_key, mlp_key = jax.random.split(key)
         self.attention_norm = _norm(shape.width, dtype)
-        self.attention = Attention(shape.width, shape.heads, attention_key, gain=gain, dtype=dtype)
+        self.attention = Attention(shape.width, shape.heads, attention_key, dtype=dtype)
         self.mlp_norm = _norm(shape.width, dtype)
-        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, gain=gain, dtype=dtype)
+        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, dtype=dtype)
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
         normed = self.attention_norm(x)
@@ -108,9 +108,9 @@ class MapReadout(nnx.Module):
         probe_key, attention_key, mlp_key = jax.random.split(key, 3)
         init = nnx.initializers.xavier_uniform()
         self.probe = nnx.Param(init(probe_key, (1, shape.width))[None])
-        self.attention = Attention(shape.width, shape.heads, attention_key, gain=1, dtype=dtype)
+        self.attention = Attention(shape.width, shape.heads, attention_key, dtype=dtype)
         self.norm = _norm(shape.width, dtype)
-        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, gain=1, dtype=dtype)
+        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, dtype=dtype)
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
         probe = jnp.broadcast_to(self.probe[...], (tokens.shape[0], 1, tokens.shape[-1]))
@@ -127,8 +127,8 @@ class Vit(nnx.Module):
     - `dtype`: of the computation; parameters stay float32.
     - `head_bias`: initial bias of the classifier (-10 for sigmoid losses over many classes).
 
-    The layers that write to the residual stream start smaller by 1/sqrt(2 depth), so that the
-    stream's variance at the start does not grow with depth (GPT-2's rule); the classifier at zero.
+    Kernels start Xavier-uniform, and the classifier at zero. Starting what writes to the residual
+    stream smaller by 1/sqrt(2 depth), as GPT-2 does, measured worse at every depth tried.
     """
 
     def __init__(
@@ -144,11 +144,11 @@ class Vit(nnx.Module):
         dtype=jnp.float32,
         head_bias: float = 0.0,
     ):
-        patch_key, position_key, blocks_key, readout_key, token_key = jax.random.split(key, 5)
+        patch_key, position_key, blocks_key, readout_key, head_key = jax.random.split(key, 5)
         width, tokens = shape.width, shape.tokens(image_size)
-        self.patch, self.readout_kind, self.layout = shape.patch, readout, layout
-        self.embedding = _dense(channels * shape.patch**2, width, patch_key, gain=1, dtype=dtype)
-        position = POS * jax.random.normal(position_key, (1, tokens, width)) / width**0.5
+        self.patch, self.readout_kind = shape.patch, readout
+        self.embedding = _dense(channels * shape.patch**2, width, patch_key, dtype=dtype)
+        position = _POSITION_STD * jax.random.normal(position_key, (1, tokens, width))
         self.position = nnx.Param(position)
         if readout == "tok":
             self.class_token = nnx.Param(jnp.zeros((1, 1, width)))
@@ -157,9 +157,13 @@ class Vit(nnx.Module):
         if readout == "map":
             self.readout = MapReadout(shape, readout_key, dtype=dtype)
         if classes:
-            self.head = _dense(width, classes, token_key, gain=0, dtype=jnp.float32)
-            assert self.head.bias is not None
-            self.head.bias[...] = jnp.full((classes,), head_bias)
+            self.head = nnx.Linear(
+                width,
+                classes,
+                kernel_init=nnx.initializers.zeros,
+                bias_init=nnx.initializers.constant(head_bias),
+                rngs=nnx.Rngs(params=head_key),
+            )
 
     def features(
         self, images: Float[Array, "batch height width channels"]
@@ -191,7 +195,7 @@ class Vit(nnx.Module):
         return self.head(features.astype(jnp.float32))
 
     def _run_blocks(self, x: Array) -> Array:
-        if self.layout == "unrolled":
+        if isinstance(self.blocks, nnx.List):
             for block in self.blocks:
                 x = block(x)
             return x
@@ -199,14 +203,14 @@ class Vit(nnx.Module):
         return run(x, self.blocks)
 
 
-def _stack_blocks(shape: Shape, key: Key[Array, ""], *, layout: BlockLayout, dtype):
+def _stack_blocks(
+    shape: Shape, key: Key[Array, ""], *, layout: BlockLayout, dtype
+) -> nnx.List[Block] | Block:
     """Blocks as a list, or as one block whose parameters have a leading depth axis; equal values."""
     keys = jax.random.split(key, shape.depth)
-    gain = (2 * shape.depth) ** -0.5
-    build = lambda key: Block(shape, key, gain=gain, dtype=dtype)  # noqa: E731
     if layout == "scanned":
-        return nnx.vmap(build)(keys)
-    return nnx.List([build(k) for k in keys])
+        return nnx.vmap(lambda key: Block(shape, key, dtype=dtype))(keys)
+    return nnx.List([Block(shape, key, dtype=dtype) for key in keys])
 
 
 def patches(

@@ -1,0 +1,213 @@
+"""Trials: branches leave the trunk unharmed, kills change no number, divergence is recorded."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vitscale.scaling.measurement import Measurement
+from vitscale.scaling.recipe import Recipe, Trial
+from vitscale.scaling.shape import Shape
+from vitscale.scaling.trial import calibrate, run_trial
+from vitscale.sweeps.store import Store
+from vitscale.sweeps.wire import trial_to_dict
+
+RECIPE = Recipe(
+    data="glyphs",
+    image_size=16,
+    channels=1,
+    batch_size=16,
+    learning_rate=4e-3,
+    warmup_steps=10,
+    timescale_steps=50,
+    cooldown_steps=40,
+    body_weight_decay=1e-4,
+    momentum_dtype="bfloat16",
+)
+SHAPE = Shape(width=8, depth=2, mlp_dim=12, heads=2, patch=8)
+TRIAL = Trial(shape=SHAPE, recipe=RECIPE, durations=(16 * 60, 16 * 120, 16 * 240))
+
+TIMES = ("train_seconds", "eval_seconds", "measured_at")
+COSTS = ("trial_id", "recipe_id", "spent_flops")
+
+
+class MemorySink:
+    """What a store does for a trial, kept in memory, checkpoints on disk."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows: dict[int, list[Measurement]] = {}
+
+    def measured(self, trial):
+        return set(self.rows)
+
+    def append(self, trial, duration, rows):
+        return self.rows.setdefault(duration, list(rows)) is rows
+
+    def checkpoint_dir(self, trial):
+        self.folder.mkdir(exist_ok=True)
+        return self.folder
+
+    def forget_checkpoints(self, trial):
+        pass
+
+    def values(self) -> dict:
+        return {
+            (row.examples, row.metric): row.value for rows in self.rows.values() for row in rows
+        }
+
+
+def run(trial: Trial, folder: Path, **options) -> MemorySink:
+    sink = MemorySink(folder)
+    run_trial(trial, sink, **options)
+    return sink
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> MemorySink:
+    return run(TRIAL, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_every_branch_equals_a_run_of_its_own(undisturbed, tmp_path):
+    # Bitwise: the trunk went on unharmed after each branch, and a branch is nothing but a run with
+    # its cooldown.
+    for duration in TRIAL.durations:
+        alone = run(dataclasses.replace(TRIAL, durations=(duration,)), tmp_path / str(duration))
+        assert alone.values() == {
+            key: value for key, value in undisturbed.values().items() if key[0] == duration
+        }
+
+
+def test_rows_say_what_ran_and_what_it_cost(undisturbed):
+    rows = [row for rows in undisturbed.rows.values() for row in rows]
+    assert {row.status for row in rows} == {"ok"}
+    assert {row.metric for row in rows} >= {
+        "upstream_loss",
+        "upstream_error",
+        "glyphs_10shot_error",
+        "digits_10shot_error",
+    }
+    for row in rows:
+        assert row.trial_id == TRIAL.id
+        assert row.train_flops == 3 * row.forward_flops_per_example * row.examples
+        assert row.steps * row.batch_size == row.examples
+        assert row.value is not None and row.value > 0
+    spent = {row.examples: row.spent_flops for row in rows}
+    assert sum(spent.values()) == pytest.approx(TRIAL.spent_flops())
+
+
+def test_seeds_differ_and_repeat(undisturbed, tmp_path):
+    again = run(TRIAL, tmp_path / "again")
+    assert again.values() == undisturbed.values()
+    other = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, seed=1))
+    assert run(other, tmp_path / "other").values() != undisturbed.values()
+
+
+def test_scanned_blocks_measure_the_same_within_rounding(undisturbed, tmp_path):
+    scanned = run(
+        dataclasses.replace(TRIAL, durations=TRIAL.durations[:1]), tmp_path, layout="scanned"
+    )
+    key = (TRIAL.durations[0], "upstream_loss")
+    assert scanned.values()[key] == pytest.approx(undisturbed.values()[key], rel=1e-3)
+
+
+def test_training_learns_more_the_longer_it_lasts(undisturbed):
+    values = undisturbed.values()
+    losses = [values[duration, "upstream_loss"] for duration in TRIAL.durations]
+    assert losses[0] > losses[1] > losses[2]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_schedules_tied_to_the_end_run_to_it(schedule, tmp_path):
+    recipe = dataclasses.replace(RECIPE, schedule=schedule)
+    trial = Trial(shape=SHAPE, recipe=recipe, durations=(16 * 60,))
+    assert run(trial, tmp_path).values()[16 * 60, "upstream_loss"] < 4.85  # below ln 128
+
+
+def test_a_measured_trial_costs_only_the_duration_it_lacks(undisturbed, tmp_path):
+    sink = MemorySink(tmp_path)
+    run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[:2]), sink)
+    first = dict(sink.rows)
+    run_trial(TRIAL, sink)
+    assert sink.values() == undisturbed.values()
+    assert all(sink.rows[d] is rows for d, rows in first.items())
+
+
+def test_divergence_is_recorded_with_its_reason(tmp_path):
+    wild = dataclasses.replace(RECIPE, learning_rate=900.0, clip_norm=1e9)
+    trial = Trial(shape=SHAPE, recipe=wild, durations=TRIAL.durations)
+    sink = run(trial, tmp_path)
+    assert set(sink.rows) == set(TRIAL.durations)
+    for [row] in sink.rows.values():
+        assert row.status == "diverged" and row.value is None
+        assert "smaller learning rate" in row.reason
+
+
+def test_untrainable_recipes_say_so(tmp_path):
+    jft = dataclasses.replace(RECIPE, data="jft-3b")
+    with pytest.raises(ValueError, match="JFT-3B.*not public.*glyphs"):
+        run(Trial(shape=SHAPE, recipe=jft, durations=(16 * 60,)), tmp_path)
+    with pytest.raises(ValueError, match="'adafactor' can be planned and priced but not trained"):
+        recipe = dataclasses.replace(RECIPE, optimizer="adafactor")
+        run(Trial(shape=SHAPE, recipe=recipe, durations=(16 * 60,)), tmp_path)
+    with pytest.raises(ValueError, match="images of 16 pixels and 1 channels; set image_size=16"):
+        recipe = dataclasses.replace(RECIPE, channels=3)
+        run(Trial(shape=SHAPE, recipe=recipe, durations=(16 * 60,)), tmp_path)
+
+
+_CHILD = """
+import json, sys
+from vitscale.scaling.trial import run_trial
+from vitscale.sweeps.store import Store
+from vitscale.sweeps.wire import trial_from_dict
+store = Store.open(sys.argv[1])
+run_trial(trial_from_dict(json.loads(sys.argv[2])), store, checkpoint_seconds=0.0)
+"""
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_numbers(undisturbed, tmp_path):
+    store = Store.open(tmp_path / "store", create=True)
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    kills, patience = 0, 0.3
+    while True:
+        arguments = [str(store.path), json.dumps(trial_to_dict(TRIAL))]
+        child = subprocess.Popen([sys.executable, "-c", _CHILD, *arguments], env=environment)
+        # Wait for the child to make progress, then a random-ish moment longer, then kill it.
+        before = _progress(store)
+        while child.poll() is None and _progress(store) == before:
+            time.sleep(0.01)
+        time.sleep(patience)
+        patience = patience * 1.3 if patience < 1 else 0.02
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        if child.wait() == 0:
+            break
+        assert child.returncode == -signal.SIGKILL, "the child failed by itself"
+    assert kills >= 3
+    frame = store.read()
+    values = {(r.examples, r.metric): r.value for r in frame.itertuples()}
+    assert values == undisturbed.values()
+    assert not list(store.checkpoint_dir(TRIAL).iterdir())
+
+
+def _progress(store: Store) -> tuple:
+    """Changes whenever a checkpoint or a measurement lands."""
+    folders = (store.path / "checkpoints", store.path / "measurements")
+    return tuple(sorted(str(p) for folder in folders for p in folder.glob("*/*/*"))), len(
+        list(folders[1].iterdir())
+    )
+
+
+def test_calibration_gives_a_usable_speed():
+    wide = dataclasses.replace(TRIAL, shape=Shape(width=64, depth=2, mlp_dim=64, heads=2, patch=4))
+    speed = calibrate([TRIAL, wide], steps=15)
+    assert speed.compile_seconds > 0 and speed.step_overhead_seconds >= 0
+    assert 1e6 < speed.flops_per_second < 1e15

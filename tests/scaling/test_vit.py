@@ -1,0 +1,110 @@
+"""The real module against the closed forms: parameters, FLOPs, and two ways to lay out its blocks."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import numpy as jnp
+
+from vitscale.scaling.models.vit import Vit, merge_vit, patches, split_vit
+from vitscale.scaling.shape import Shape, named_shape
+
+SMALL = Shape(width=32, depth=3, mlp_dim=56, heads=4, patch=4)
+READOUTS = ("gap", "map", "tok")
+
+
+def count(vit) -> int:
+    return sum(x.size for x in jax.tree.leaves(nnx.state(vit, nnx.Param)))
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("name", ["Ti/16", "B/32", "So400m/14", "G/14"])
+@pytest.mark.parametrize("layout", ["unrolled", "scanned"])
+def test_parameters_equal_the_closed_form(name, readout, layout):
+    shape = named_shape(name)
+    vit = nnx.eval_shape(
+        lambda: Vit(
+            shape,
+            jax.random.key(0),
+            image_size=224,
+            readout=readout,
+            classes=10,
+            layout=layout,
+        )
+    )
+    assert count(vit) == shape.params(image_size=224, readout=readout, classes=10)
+
+
+@settings(max_examples=8)
+@given(
+    heads=st.integers(1, 5),
+    head_dim=st.integers(3, 20),
+    depth=st.integers(1, 3),
+    mlp_dim=st.integers(5, 90),
+    patch=st.sampled_from([2, 4, 5]),
+    readout=st.sampled_from(READOUTS),
+    classes=st.sampled_from([0, 11]),
+    channels=st.sampled_from([1, 3]),
+)
+def test_forward_flops_equal_xla(heads, head_dim, depth, mlp_dim, patch, readout, classes, channels):
+    shape = Shape(width=heads * head_dim, depth=depth, mlp_dim=mlp_dim, heads=heads, patch=patch)
+    vit = Vit(
+        shape,
+        jax.random.key(0),
+        image_size=17,
+        channels=channels,
+        readout=readout,
+        classes=classes,
+    )
+    graph, params = split_vit(vit)
+
+    def forward(params, images):
+        vit = merge_vit(graph, params)
+        return vit(images) if classes else vit.features(images)
+
+    images = jnp.zeros((1, 17, 17, channels))
+    counted = jax.jit(forward).lower(params, images).cost_analysis()["flops"]
+    closed = shape.forward_flops(
+        image_size=17, readout=readout, classes=classes, channels=channels, counting="xla"
+    )
+    # XLA's own count rounds the 1/sqrt(head_dim) of a pooled query by a FLOP or two.
+    assert abs(counted - closed) <= (3 if readout == "map" else 0)
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+def test_scanned_and_unrolled_are_the_same_function(readout):
+    images = jax.random.normal(jax.random.key(1), (5, 16, 16, 3))
+    unrolled, scanned = (
+        Vit(SMALL, jax.random.key(0), image_size=16, readout=readout, classes=6, layout=layout)
+        for layout in ("unrolled", "scanned")
+    )
+    for vit in (unrolled, scanned):  # a zero classifier would make any two models agree
+        vit.head.kernel[...] = jax.random.normal(jax.random.key(2), vit.head.kernel.shape)
+    np.testing.assert_allclose(unrolled(images), scanned(images), rtol=2e-5, atol=2e-5)
+
+
+def test_bfloat16_computes_the_same_to_its_precision():
+    images = jax.random.normal(jax.random.key(1), (5, 16, 16, 3))
+    full, half = (
+        Vit(SMALL, jax.random.key(0), image_size=16, dtype=dtype).features(images)
+        for dtype in (jnp.float32, jnp.bfloat16)
+    )
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(full, half.astype(jnp.float32), atol=0.1)
+
+
+def test_patches_are_read_row_by_row():
+    images = jnp.arange(2 * 7 * 6 * 2).reshape(2, 7, 6, 2)
+    cut = np.asarray(patches(images, 3))
+    for row in range(2):
+        for column in range(2):
+            expected = images[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
+            np.testing.assert_array_equal(cut[:, 2 * row + column], expected.reshape(2, -1))
+
+
+def test_a_model_starts_knowing_nothing():
+    images = jax.random.normal(jax.random.key(1), (3, 16, 16, 3))
+    vit = Vit(SMALL, jax.random.key(0), image_size=16, classes=6, head_bias=-10.0)
+    np.testing.assert_array_equal(vit(images), -10.0)
