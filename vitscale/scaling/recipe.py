@@ -264,5 +264,23 @@ RECIPES: dict[str, Recipe] = {
         momentum_dtype="bfloat16",
         precision="bfloat16",
     ),
+    # The embedded default: procedural glyphs, made for minutes on a CPU.
+    "glyphs": Recipe(
+        data="glyphs",
+        image_size=16,
+        channels=1,
+        batch_size=64,
+        learning_rate=6e-3,
+        reference_width=32,
+        reference_depth=4,
+        lr_width_exponent=0.5,
+        warmup_steps=50,
+        timescale_steps=1_000,
+        cooldown_steps=1_000_000,
+        cooldown_max_fraction=0.3,
+        body_weight_decay=1e-4,
+        head_weight_decay=1e-4,
+        adam_b2=0.99,
+    ),
 }
 """Named recipes."""

@@ -1,0 +1,171 @@
+"""The answer to the question: which shape, trained how long, for this budget, and how sure."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vitscale.fits.rounding import round_shape
+from vitscale.fits.rule import Rule
+from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.shape import Readout, Shape
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What of a model does not scale with the budget; the defaults are Getting ViT in Shape's.
+
+    `heads` and `head_dim` (channels of a head) exclude each other; `width_multiple` and
+    `mlp_multiple` are what sizes are rounded to, besides the heads.
+    """
+
+    patch: int = 14
+    image_size: int = 224
+    channels: int = 3
+    readout: Readout = "gap"
+    heads: int | None = None
+    head_dim: int | None = None
+    width_multiple: int = 1
+    mlp_multiple: int = 16
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "Setting":
+        """Read what `dataclasses.asdict` gave; raises `ValueError` for unknown or missing keys."""
+        try:
+            return Setting(**content)
+        except TypeError as error:
+            raise ValueError(f"the setting of the model is damaged ({error}); fit again") from None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The compute-optimal shape at `flops` training FLOPs (3 x forward x images).
+
+    - `sizes`: what the rule says, with intervals; open ends where nothing is known.
+    - `shape`: `sizes` rounded to what hardware likes. `images`: how many to train on, so that
+      training `shape` costs `flops`.
+    - `warnings`: why to distrust it, one sentence each.
+    """
+
+    flops: float
+    sizes: dict[str, Interval]
+    shape: Shape
+    setting: Setting
+    params: int
+    forward_flops: int
+    images: float
+    source: str
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; open ends of intervals are null."""
+        return {
+            "train_flops": self.flops,
+            "images": self.images,
+            "shape": dataclasses.asdict(self.shape),
+            "sizes": {
+                name: {
+                    "estimate": size.estimate,
+                    "low": size.low if size.low > 0 else None,
+                    "high": size.high if math.isfinite(size.high) else None,
+                }
+                for name, size in self.sizes.items()
+            },
+            "params": self.params,
+            "forward_flops": self.forward_flops,
+            "setting": dataclasses.asdict(self.setting),
+            "source": self.source,
+            "warnings": list(self.warnings),
+        }
+
+    def lines(self) -> list[str]:
+        """The answer for a person to read."""
+        chosen = {
+            "width": f"{self.shape.width} ({self.shape.heads} heads of {self.shape.head_dim})",
+            "depth": str(self.shape.depth),
+            "mlp_dim": str(self.shape.mlp_dim),
+        }
+        rows = [
+            f"  {name:8} {chosen[name]:24} rule: {show_interval(size)}"
+            for name, size in self.sizes.items()
+        ]
+        return [
+            f"shape for {self.flops:.3g} training FLOPs",
+            *rows,
+            f"  {self.params / 1e6:,.4g} M parameters, {self.forward_flops / 1e9:,.4g} GFLOPs an "
+            f"image forward at {self.setting.image_size} px; train on {self.images:,.3g} images",
+            f"  from: {self.source}",
+            *(f"  caution: {warning}" for warning in self.warnings),
+        ]
+
+
+def answer(
+    rule: Rule, flops: float, setting: Setting, *, measured_flops: float | None = None
+) -> Answer:
+    """The shape that `rule` gives for a budget of `flops` training FLOPs.
+
+    `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
+    beyond it. Raises `ValueError` where the rule's unit of compute is not known in FLOPs, or the
+    budget is not positive.
+    """
+    if not (math.isfinite(flops) and flops > 0):
+        raise ValueError(f"flops={flops} is not a budget; give training FLOPs, such as 1e21")
+    sizes = rule.sizes_at_flops(flops)
+    shape = round_shape(
+        {name: size.estimate for name, size in sizes.items()},
+        patch=setting.patch,
+        image_size=setting.image_size,
+        heads=setting.heads,
+        head_dim=setting.head_dim,
+        width_multiple=setting.width_multiple,
+        mlp_multiple=setting.mlp_multiple,
+    )
+    counted = {
+        "image_size": setting.image_size,
+        "channels": setting.channels,
+        "readout": setting.readout,
+    }
+    forward = shape.forward_flops(**counted)
+    return Answer(
+        flops=flops,
+        sizes=sizes,
+        shape=shape,
+        setting=setting,
+        params=shape.params(**counted),
+        forward_flops=forward,
+        images=flops / (3 * forward),
+        source=rule.source,
+        warnings=tuple(_warnings(sizes, flops, measured_flops)),
+    )
+
+
+def show_interval(interval: Interval) -> str:
+    """An estimate with its interval, or with a word on what is not known."""
+    low, high = interval.low, interval.high
+    if low > 0 and math.isfinite(high):
+        if low == high:
+            return f"{interval.estimate:.4g}"
+        return f"{interval.estimate:.4g} [{low:.4g}, {high:.4g}]"
+    if low > 0:
+        return f"{interval.estimate:.4g} [{low:.4g}, unbounded]"
+    if math.isfinite(high):
+        return f"{interval.estimate:.4g} [unbounded, {high:.4g}]"
+    return f"{interval.estimate:.4g} (interval unknown)"
+
+
+def _warnings(sizes: Mapping[str, Interval], flops: float, measured: float | None) -> list[str]:
+    found = []
+    if measured is not None and flops > 10 * measured:
+        found.append(
+            f"this budget is {flops / measured:,.3g} times the most compute that was measured; "
+            f"the law is extrapolated that far"
+        )
+    for name, size in sizes.items():
+        if size.low <= 0 or not math.isfinite(size.high):
+            found.append(f"the data do not bound {name}; treat it as a guess")
+        elif size.high > 2 * size.low:
+            found.append(
+                f"{name} is known only to a factor of {size.high / size.low:.2g} "
+                f"({int(100 * size.level)}% interval)"
+            )
+    return found

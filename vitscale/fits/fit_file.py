@@ -1,0 +1,94 @@
+"""fit.json: a star fit with the starting point and the setting that turn it into shapes."""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from vitscale.fits.answer import Setting
+from vitscale.fits.rule import Rule, StartingPoint, rule_from_fit, x0_from_star
+from vitscale.fits.star_fit import StarFit
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FitFile:
+    """What `vitscale fit` writes and `vitscale shape --fit` reads.
+
+    `start` is None where no grid was measured; the rule then starts from the star's own optima.
+    """
+
+    fit: StarFit
+    start: StartingPoint | None
+    setting: Setting
+
+    def rule(self) -> Rule:
+        """The joint rule of these exponents from this starting point.
+
+        Raises `ValueError` where a dimension of the fit gives no optimum to start from.
+        """
+        return rule_from_fit(self.fit, self.start or x0_from_star(self.fit))
+
+    def measured_flops(self) -> float | None:
+        """The most training FLOPs that the fit's data reached, where its unit is known."""
+        if self.fit.flops_per_unit is None:
+            return None
+        most = max(dimension.t_range[1] for dimension in self.fit.dimensions.values())
+        return most * self.fit.flops_per_unit
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys of `StarFit.to_dict`, and `start` (or null) and `setting`."""
+        return {
+            **self.fit.to_dict(),
+            "start": None if self.start is None else self.start.to_dict(),
+            "setting": dataclasses.asdict(self.setting),
+        }
+
+
+def read_fit(path: Path) -> FitFile:
+    """Read a file that `write_json` made of a `FitFile`.
+
+    Raises `FileNotFoundError` or `ValueError`, naming the file, for anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} does not exist; make it with: vitscale fit STORE --out {path}"
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); write it again with vitscale fit") from None
+    try:
+        fit = StarFit.from_dict(content)
+        start = content.get("start")
+        return FitFile(
+            fit=fit,
+            start=None if start is None else StartingPoint.from_dict(start),
+            setting=Setting.from_dict(content.get("setting", {})),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON whole or not at all; what is there stays until the new file is complete."""
+    text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
