@@ -10,6 +10,7 @@ from vitscale.sweeps.plan import Plan, StarSweep
 RECIPE = Recipe(
     data="glyphs",
     image_size=16,
+    channels=1,
     batch_size=64,
     learning_rate=1e-3,
     warmup_steps=5,
@@ -54,6 +55,7 @@ def row(of: Trial, examples: int, *, metric: str = "digits_10shot_error", **chan
         "data": of.recipe.data,
         **dataclasses.asdict(of.shape),
         "image_size": of.recipe.image_size,
+        "channels": of.recipe.channels,
         "readout": of.recipe.readout,
         "seed": of.recipe.seed,
         "batch_size": of.recipe.batch_size,

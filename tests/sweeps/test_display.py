@@ -22,9 +22,8 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
 def test_a_log_gets_a_line_for_every_trial(tmp_path):
     to, text = console(terminal=False)
     store = Store.open(tmp_path / "store", create=True)
-    report = run(
-        star_plan(), LocalEngine(workers=1, runner="simulated"), store, display=run_display(to)
-    )
+    with LocalEngine(workers=1, runner="simulated") as engine:
+        report = run(star_plan(), engine, store, display=run_display(to))
     lines = text.getvalue().splitlines()
     assert report.complete
     assert [f"{n}/4 trials" in line for n, line in zip(range(5), lines, strict=True)] == [True] * 5
@@ -58,7 +57,8 @@ def test_a_terminal_gets_one_table_with_the_running_trials(tmp_path):
         def close(self) -> None:
             display.close()
 
-    run(star_plan(), LocalEngine(workers=1, runner="simulated"), store, display=Watched())
+    with LocalEngine(workers=1, runner="simulated") as engine:
+        run(star_plan(), engine, store, display=Watched())
     out = text.getvalue()
     for words in ("trial", "examples/s", "1.2346", "7/50", star_plan().trials[0].id):
         assert words in out

@@ -55,7 +55,7 @@ def test_values_must_straddle_the_pilots_optimum():
     # The least compute of the width arm: width 8 for 3,200 examples; the most: the centre, 25,600.
     sweep = star()
     least, most = (
-        3.0 * shape.forward_flops(image_size=16) * examples
+        3.0 * shape.forward_flops(image_size=16, channels=1) * examples
         for shape, examples in ((sweep.shapes()[1], 3200), (sweep.center, 25600))
     )
 

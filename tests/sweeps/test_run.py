@@ -1,5 +1,6 @@
 """Running a plan: everything once, whatever is killed, and an honest report."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -45,6 +46,13 @@ report = run(
 )
 print(json.dumps(dataclasses.asdict(report)))
 """
+
+
+@pytest.fixture
+def local():
+    """Makes engines of sleeping workers, which end with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda workers: stack.enter_context(LocalEngine(workers=workers, runner="simulated"))
 
 
 @pytest.fixture
@@ -177,7 +185,7 @@ def test_the_dearest_trials_start_first(store):
     run(plan, engine, store)
     cost = {trial.id: trial.spent_flops() for trial in plan.trials}
     assert engine.asked == sorted(cost, key=cost.__getitem__, reverse=True)
-    assert engine.cancelled
+    assert not engine.cancelled
 
 
 @pytest.mark.parametrize(
@@ -267,19 +275,24 @@ def test_a_trial_that_another_run_holds_is_left_to_it(store):
     assert (len(report.measured), report.attempts) == (3, 3)
 
 
-def test_local_workers_measure_what_the_law_says(store, tmp_path):
+def test_local_workers_measure_what_the_law_says(store, local, tmp_path):
     plan = star_plan()
-    engine = LocalEngine(workers=2, runner="simulated")
+    engine = local(2)
     report = run(plan, engine, store)
     assert report.complete and report.attempts == 4
     assert values(store) == undisturbed(plan, tmp_path)
-    assert engine.capacity() == 2
     assert report.core_seconds > 0
+    workers = children_of(os.getpid())
+    assert engine.capacity() == len(workers) == 2
+    run(star_plan(widths=(32, 40)), engine, store)
+    assert children_of(os.getpid()) == workers
+    engine.cancel()
+    assert not any(alive(pid) for pid in workers)
 
 
-def test_a_killed_worker_costs_the_steps_since_its_checkpoint(store, tmp_path):
+def test_a_killed_worker_costs_the_steps_since_its_checkpoint(store, local, tmp_path):
     plan = star_plan(steps=(60, 120))
-    engine = LocalEngine(workers=2, runner="simulated")
+    engine = local(2)
     me, killed, seen = os.getpid(), [], []
 
     class Killer:
@@ -360,24 +373,23 @@ def test_ctrl_c_on_a_terminal_stops_the_workers_too(tmp_path):
     assert not any(alive(pid) for pid in workers)
 
 
-def failing(store: Store, monkeypatch, failpoints: str, plan: Plan | None = None, **settings):
+def failing(engine: LocalEngine, store: Store, monkeypatch, failpoints: str, **settings):
     monkeypatch.setenv("VITSCALE_FAILPOINTS", failpoints)
-    engine = LocalEngine(workers=1, runner="simulated")
-    return run(plan or star_plan(widths=(8,)), engine, store, **settings)
+    return run(star_plan(widths=(8,)), engine, store, **settings)
 
 
-def test_a_trial_that_raises_is_tried_again_then_listed_with_its_log(store, monkeypatch):
-    report = failing(store, monkeypatch, "simulated.step=raise@5")
+def test_a_trial_that_raises_is_tried_again_then_listed_with_its_log(store, local, monkeypatch):
+    report = failing(local(1), store, monkeypatch, "simulated.step=raise@5")
     assert report.complete and report.attempts == 3
     store = Store.open(store.path.parent / "other", create=True)
-    report = failing(store, monkeypatch, "simulated.step=raise@5", retries=0)
+    report = failing(local(1), store, monkeypatch, "simulated.step=raise@5", retries=0)
     (failure,) = report.failed
     assert failure.trial == star_plan().trials[0] and failure.attempts == 1
     assert failure.reason == "RuntimeError: failpoint simulated.step"
     assert "Traceback (most recent call last)" in failure.log_tail
     assert len(report.measured) == 1
     monkeypatch.delenv("VITSCALE_FAILPOINTS")
-    again = run(star_plan(widths=(8,)), LocalEngine(workers=1, runner="simulated"), store)
+    again = run(star_plan(widths=(8,)), local(1), store)
     assert (len(again.measured), len(again.skipped)) == (1, 1)
 
 
@@ -389,11 +401,11 @@ def test_a_trial_that_raises_is_tried_again_then_listed_with_its_log(store, monk
     ],
 )
 def test_a_disk_that_fails_in_a_worker_ends_the_run_with_one_sentence(
-    store, monkeypatch, failpoint, message
+    store, local, monkeypatch, failpoint, message
 ):
     # The run itself writes twice (a probe and the plan); the worker's first write is a result.
     store.prepare()
-    failing_engine = LocalEngine(workers=1, runner="simulated")
+    failing_engine = local(1)
     plan = star_plan(widths=(8,))
     submit = failing_engine.submit
 
@@ -406,7 +418,7 @@ def test_a_disk_that_fails_in_a_worker_ends_the_run_with_one_sentence(
     with pytest.raises(StoreError, match=message):
         run(plan, failing_engine, store)
     assert os.listdir(store.path / "measurements") == os.listdir(store.path / "tmp") == []
-    assert run(plan, LocalEngine(workers=1, runner="simulated"), store).complete
+    assert run(plan, local(1), store).complete
 
 
 def test_data_that_cannot_be_had_is_named_before_a_process_starts(store):
@@ -418,14 +430,14 @@ def test_data_that_cannot_be_had_is_named_before_a_process_starts(store):
     assert run(preset("sovit-grid"), SimulatedEngine(), store).complete
 
 
-def test_a_worker_that_cannot_start_is_one_error(store, monkeypatch):
+def test_a_worker_that_cannot_start_is_one_error(store, local, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match=r"a worker process could not start \(exit code 1\)"):
-        run(star_plan(), LocalEngine(workers=2, runner="simulated"), store)
+        run(star_plan(), local(2), store)
 
 
-def test_calibration_reuses_its_workers(store):
-    engine = LocalEngine(workers=2, runner="simulated")
+def test_calibration_reuses_its_workers(store, local):
+    engine = local(2)
     speed = engine.calibrate(star_plan().trials[:1])
     assert speed.step_overhead_seconds == 0.01
     before = set(children_of(os.getpid()))

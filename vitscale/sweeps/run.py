@@ -77,13 +77,18 @@ class _Job:
     losses: int = 0
     not_before: float = 0.0
     progress: Progress | None = None
+    resumes: bool = False
+    """Whether the next attempt goes on from a checkpoint."""
+    first_step: int | None = 0
+    """Where the running attempt began; `None` until a resumed one says so."""
     paid_flops: float = 0.0
     """Of attempts that have ended, as far as was heard."""
 
     @property
     def spent_flops(self) -> float:
         """FLOPs this run has spent on the trial so far."""
-        return self.paid_flops + self._of_steps(self.progress.step if self.progress else 0)
+        heard = self.progress.step if self.progress else 0
+        return self.paid_flops + self._of_steps(heard - (self.first_step or 0))
 
     @property
     def left_flops(self) -> float:
@@ -92,15 +97,24 @@ class _Job:
             return max(0.0, self.cost.remaining_flops - self.paid_flops)
         return self._of_steps(self.progress.total_steps - self.progress.step)
 
+    def begin_attempt(self) -> None:
+        self.progress = None
+        self.first_step = None if self.resumes else 0
+
+    def hear(self, progress: Progress) -> None:
+        """Take news of the running attempt."""
+        self.progress = progress
+        if self.first_step is None and progress.phase != "compile":
+            self.first_step = progress.step
+
     def end_attempt(self, *, finished: bool) -> None:
         """Book what the attempt cost; one that `finished` took all of its steps."""
-        steps = 0
-        if finished:
-            steps = self.progress.total_steps if self.progress else self.cost.remaining_steps
-        elif self.progress is not None:
-            steps = self.progress.step
-        self.paid_flops += self._of_steps(steps)
-        self.progress = None
+        if finished and self.progress is None:
+            self.paid_flops += self._of_steps(self.cost.remaining_steps)
+        elif finished and self.progress is not None:
+            self.progress = dataclasses.replace(self.progress, step=self.progress.total_steps)
+        self.paid_flops = self.spent_flops
+        self.progress, self.first_step, self.resumes = None, 0, True
 
     def _of_steps(self, steps: int) -> float:
         return self.cost.remaining_flops * steps / self.cost.remaining_steps
@@ -165,7 +179,8 @@ def run(
 
     The trials that cost most start first. A trial whose code fails is tried `retries` times more,
     one whose process is lost `lost_retries` times more, each time from its last checkpoint. Ctrl-C
-    ends the run in order: the report says `interrupted`, and the same call goes on.
+    ends the run in order: the report says `interrupted`, and the same call goes on. What the engine
+    keeps at the end of a run (idle workers) is left for the next; `engine.cancel()` lets go of it.
 
     Raises `StoreError` where a file of the plan in the store is damaged, or the store cannot be
     written to, after stopping the engine.
@@ -173,7 +188,7 @@ def run(
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
     state = _begin(plan, store)
-    interrupted = False
+    completed = interrupted = False
     try:
         while state.waiting or state.running:
             _submit(state, engine)
@@ -181,10 +196,12 @@ def run(
                 _take(state, event, retries, lost_retries, display)
             if display is not None:
                 display.update(state)
+        completed = True
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        engine.cancel()
+        if not completed:
+            engine.cancel()
         if display is not None:
             display.close()
     return _report(state, interrupted)
@@ -199,7 +216,7 @@ def _begin(plan: Plan, store: Store) -> RunState:
             store.statuses(trial)  # a damaged file is named before anything is spent
         cost = trial_cost(trial, measured.get(trial.id, ()), resumes=trial.id in resumable)
         if cost.remaining_durations:
-            jobs.append(_Job(trial=trial, cost=cost))
+            jobs.append(_Job(trial=trial, cost=cost, resumes=trial.id in resumable))
         else:
             state.skipped.append(trial.id)
     jobs.sort(key=lambda job: job.cost.remaining_flops, reverse=True)
@@ -220,6 +237,7 @@ def _submit(state: RunState, engine: Engine) -> None:
         if state.store.measured(trial) >= set(trial.durations):
             state.elsewhere.append(trial.id)
             continue
+        job.begin_attempt()
         engine.submit(trial, state.store)
         state.running[trial.id] = job
 
@@ -236,7 +254,7 @@ def _take(
     if job is None:
         return  # of an attempt that was cancelled
     if isinstance(event, Progress):
-        job.progress = event
+        job.hear(event)
         return
     del state.running[event.trial_id]
     state.core_seconds += event.core_seconds

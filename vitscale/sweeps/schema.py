@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         _column("heads", pa.int64()),
         _column("patch", pa.int64()),
         _column("image_size", pa.int64()),
+        _column("channels", pa.int64()),
         _column("readout", pa.string()),
         _column("seed", pa.int64()),
         _column("batch_size", pa.int64()),

@@ -21,17 +21,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Literal, TextIO, get_args
+from typing import TextIO, get_args
 
 from vitscale.scaling.progress import MeasurementSink, Progress, Speed
 from vitscale.scaling.recipe import Trial
-from vitscale.sweeps.engines.engine import Attempt
+from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict
-
-Runner = Literal["train", "simulated"]
-"""What runs a trial: training, or a stand-in that sleeps 10 ms a step and measures by a law."""
 
 OnProgress = Callable[[Progress], None]
 RunTrial = Callable[[Trial, MeasurementSink, OnProgress], None]

@@ -17,6 +17,9 @@ Outcome = Literal["done", "busy", "failed", "lost", "unstorable"]
 - "unstorable": the store cannot be written to, which no other trial could either.
 """
 
+Runner = Literal["train", "simulated"]
+"""What runs a trial: training, or a stand-in that sleeps 10 ms a step and measures by a law."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attempt:

@@ -16,15 +16,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from vitscale.scaling.progress import Progress, Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
-from vitscale.sweeps.engines.engine import Attempt
+from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
-from vitscale.sweeps.worker import Runner
 
 UNAVAILABLE_DATA = {
     "jft-3b": "JFT-3B is internal to Google and was never published",
@@ -47,7 +46,7 @@ class _Worker:
 
 
 class LocalEngine:
-    """Worker processes on this machine.
+    """Worker processes on this machine; as a context manager it ends them on leaving.
 
     - `workers`: how many; by default one for each accelerator, or else one for each usable core.
     - `threads`: of each worker, where there is no accelerator.
@@ -66,6 +65,12 @@ class LocalEngine:
         self._runner: Runner = runner
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
 
     def capacity(self) -> int:
         return self.workers - sum(worker.trial_id is not None for worker in self._pool)

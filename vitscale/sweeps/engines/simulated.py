@@ -187,6 +187,7 @@ def _row(trial: Trial, duration: int, done: set[int], metric: str, value: float)
         data=recipe.data,
         **dataclasses.asdict(shape),
         image_size=recipe.image_size,
+        channels=recipe.channels,
         readout=recipe.readout,
         seed=recipe.seed,
         batch_size=recipe.batch_size,
