@@ -91,7 +91,7 @@ def flags(frame: pd.DataFrame, column: str) -> Bool[np.ndarray, " rows"]:
     bad = np.flatnonzero([value is None for value in read])
     if len(bad):
         raise ValueError(
-            f"{column} is {values.iloc[bad[0]]!r} in {row_list(bad)}; expected 1 for the star's centre "
+            f"{column} is {values.iloc[bad[0]]} in {row_list(bad)}; expected 1 for the star's centre "
             f"and 0 for all else"
         )
     return np.array(read, bool)

@@ -26,7 +26,7 @@ def read_table(source: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path} is empty; write it again or give another file")
     kind = path.suffix.lower()
     if kind in (".parquet", ".pq"):
-        frame = _read_parquet(path).to_pandas()
+        frame = _frame(_read_parquet(path))
     elif kind in (".csv", ".tsv", ".txt"):
         frame = _read_csv(path, "\t" if kind == ".tsv" else ",")
     else:
@@ -57,7 +57,7 @@ def _read_folder(path: Path) -> pd.DataFrame:
                 f"{file} and {files[0]} differ in their columns ({', '.join(differing)}); keep "
                 f"measurements of one kind in a folder"
             )
-    frame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    frame = _frame(pa.concat_tables(tables, promote_options="permissive"))
     if frame.empty:
         raise ValueError(f"{path} holds no measurements yet; run the sweep first")
     return frame
@@ -80,6 +80,12 @@ def _read_parquet(path: Path) -> "pa.Table":
             f"{path} is not a readable Parquet file ({reason}); it may be cut off or damaged: restore "
             f"it from a copy, or delete it and measure again"
         ) from error
+
+
+def _frame(table: "pa.Table") -> pd.DataFrame:
+    frame = table.to_pandas()
+    # An index that pandas saved is a column where it has a name, and row numbers where it has none.
+    return frame.reset_index(drop=frame.index.names == [None])
 
 
 def _read_csv(path: Path, separator: str) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def s_objective(
     total = (c / s)[:, None]
     starts = np.stack([share * total, (1 - share) * total], -1)
     batch = varpro.problems((log_x, s[:, None] * log_t), arm.error, rows=rows)
-    return varpro.fit(_FIXED_S, batch, starts=starts, max_steps=100).sse
+    return varpro.fit(_FIXED_S, batch, starts=starts, max_steps=50, tolerance=1e-7).sse
 
 
 def optimum_objective(
@@ -98,4 +98,4 @@ def optimum_objective(
     pairs = [(0.1, 0.4), (0.1, 1.5), (0.5, 0.7), (1.0, 0.3), (1.0, 1.6)]
     starts = np.array([best.nonlinear, *((a, b, c) for a, b in pairs)])[None]
     batch = varpro.problems((log_x, log_t), arm.error, rows=rows)
-    return varpro.fit(_FIXED_OPTIMUM, batch, starts=starts, max_steps=100).sse
+    return varpro.fit(_FIXED_OPTIMUM, batch, starts=starts, max_steps=50, tolerance=1e-7).sse

@@ -8,7 +8,7 @@ contradicts: the lines there have slopes s_k / 3 to 1e-5. This is the rule of th
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from vitscale.fits.laws import SOVIT_EXPONENTS
@@ -183,7 +183,7 @@ def published_rule(name: str) -> Rule:
     )
 
 
-def equal_weights(dimensions: Mapping[str, Any]) -> dict[str, float]:
+def equal_weights(dimensions: Collection[str]) -> dict[str, float]:
     """Weights w_k = 1/D, which the paper uses."""
     return {name: 1 / len(dimensions) for name in dimensions}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from vitscale.fits import varpro
 from vitscale.fits.arm import Arm, ArmEstimate
@@ -74,7 +74,7 @@ def sharing_tests(
         shared = _fit_shared(arms, share)
         restrictions = freed * (len(arms) - 1)
         ratio = max(shared.sse - total, 0) / restrictions / max(total / dof, 1e-300)
-        p_value = float(stats.f.sf(ratio, restrictions, dof))
+        p_value = float(special.fdtrc(restrictions, dof, ratio))
         test = SharingTest(
             share=share,
             f=ratio,
@@ -119,4 +119,4 @@ def _at(arm: Arm, c: np.ndarray, eps: np.ndarray | None) -> varpro.Solution:
     target = arm.error if eps is None else arm.error - eps[:, None]
     batch = varpro.problems((log_x, c[:, None] * log_t), target, scale=arm.error)
     law = _FIXED_C if eps is None else _FIXED_C_EPS
-    return varpro.fit(law, batch, starts=_STARTS, max_steps=60)
+    return varpro.fit(law, batch, starts=_STARTS, max_steps=60, tolerance=1e-9)

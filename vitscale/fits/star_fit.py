@@ -183,7 +183,7 @@ class StarFit:
             return _read(content)
         except KeyError as error:
             raise ValueError(f"the fit lacks the key {error}; fit again to write it anew") from None
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, IndexError, ValueError) as error:
             raise ValueError(f"the fit is damaged ({error}); fit again to write it anew") from None
 
 

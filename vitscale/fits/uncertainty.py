@@ -21,7 +21,7 @@ from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import special
 
 from vitscale.fits import varpro
 from vitscale.fits.arm import Arm, ArmEstimate
@@ -101,7 +101,7 @@ def _interval(estimate: float, ends: tuple[float, float], level: float, method: 
 
 
 def _threshold(arm: Arm, level: float) -> float:
-    quantile = float(stats.f.ppf(level, 1, arm.dof))
+    quantile = float(special.fdtri(1, arm.dof, level))
     return arm.dof * float(np.log1p(quantile / arm.dof))
 
 
@@ -261,6 +261,7 @@ def bootstrap(
         lattice=varpro.lattice_of(SHAPE_LAW),
         keep=3,
         max_steps=80,
+        tolerance=1e-8,
     )
     laws = [arm.law(p, q) for p, q in zip(solution.nonlinear, solution.linear, strict=True)]
     return Bootstrap(

@@ -112,11 +112,13 @@ def fit(
     lattice: Float[np.ndarray, "cells parameters"] | None = None,
     keep: int = 12,
     max_steps: int = 200,
+    tolerance: float = 1e-12,
 ) -> Solution:
     """Fit `law` to every problem of `batch`, from given `starts` and the `keep` best lattice cells.
 
     Without `starts`, the law's own lattice is scanned. With `starts` (`(problems or 1, starts,
-    parameters)`), the lattice is scanned only if one is given.
+    parameters)`), the lattice is scanned only if one is given. `max_steps`, `tolerance`: of `polish`;
+    where only the objective matters, as in a profile, a rough tolerance is enough.
     """
     size = batch.size
     candidates = []
@@ -130,7 +132,11 @@ def fit(
     tries = begin.shape[1]
     owner = np.repeat(np.arange(size), tries)
     p, linear, sse, done = polish(
-        law, batch.take(owner), begin.reshape(-1, begin.shape[-1]), max_steps=max_steps
+        law,
+        batch.take(owner),
+        begin.reshape(-1, begin.shape[-1]),
+        max_steps=max_steps,
+        tolerance=tolerance,
     )
     sse = sse.reshape(size, tries)
     best = sse.argmin(axis=1)
@@ -316,7 +322,8 @@ def polish(
     residual = point.residual
     for _ in range(max_steps):
         step, fall = _damped_step(u[live], jacobian, residual, damping[live], (low, high))
-        finished = (fall <= tolerance * sse[live] + 1e-30) | (damping[live] > 1e12)
+        # A step cut short by the bounds may promise a rise; more damping turns it downhill.
+        finished = (abs(fall) <= tolerance * sse[live] + 1e-30) | (damping[live] > 1e12)
         done[live[finished]] = True
         if finished.any():
             rest = ~finished
@@ -328,7 +335,7 @@ def polish(
         part = batch.take(live)
         point = _project(law, part, np.exp(trial))
         better = point.sse < sse[live]
-        ratio = (sse[live] - point.sse) / fall
+        ratio = (sse[live] - point.sse) / np.where(fall > 0, fall, np.inf)
         damping[live] *= np.where(better, np.where(ratio > 0.5, 0.2, 1.0), 5.0)
         moved = live[better]
         u[moved], linear[moved], sse[moved] = trial[better], point.linear[better], point.sse[better]
