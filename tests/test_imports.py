@@ -33,11 +33,17 @@ HEAVY = {"flax", "grain", "jax", "jaxlib", "matplotlib", "optax", "orbax", "ray"
 HEAVY |= {"tensorflow", "tensorflow_datasets", "torch"}
 PURE_SCALING = {f"vitscale.scaling.{name}" for name in ("shape", "recipe", "measurement")}
 DRAWS = {"vitscale.fits.plots"}
+
+
+def within(name: str, parents: tuple[str, ...] | set[str]) -> bool:
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
+
+
 LIGHT = [
     name
     for name in MODULES
     if name in PURE_SCALING
-    or (name.startswith(("vitscale.fits", "vitscale.sweeps")) and name not in DRAWS)
+    or (name.startswith(("vitscale.fits", "vitscale.sweeps")) and not within(name, DRAWS))
     or name in ("vitscale", "vitscale.cli")
 ]
 
@@ -62,10 +68,6 @@ def imports(path: Path, module: str) -> set[str]:
     return found
 
 
-def within(name: str, parents: tuple[str, ...] | set[str]) -> bool:
-    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
-
-
 def part_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
@@ -79,7 +81,7 @@ def test_arrows_run_one_way(module):
 
 @pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) == "vitscale.fits"])
 def test_fits_never_import_what_trains(module):
-    trains = HEAVY - {"matplotlib"} if module in DRAWS else HEAVY
+    trains = HEAVY - {"matplotlib"} if within(module, DRAWS) else HEAVY
     assert {name for name in imports(MODULES[module], module) if within(name, trains)} == set()
 
 

@@ -1,0 +1,12 @@
+"""Every figure, each a function that returns a matplotlib `Figure`; the only part of fits that draws.
+
+Made with matplotlib's objects and never with pyplot, so that drawing leaves no global state behind and
+needs no display. `save` writes one as PNG, SVG or PDF.
+"""
+
+from vitscale.fits.plots.exponents import profile_figure as profile_figure
+from vitscale.fits.plots.frontier import Band as Band
+from vitscale.fits.plots.frontier import frontier_figure as frontier_figure
+from vitscale.fits.plots.optimal_shape import optimal_shape_figure as optimal_shape_figure
+from vitscale.fits.plots.star import star_figure as star_figure
+from vitscale.fits.plots.style import save as save

@@ -1,0 +1,229 @@
+"""The star and its fit: error along every shape dimension, and what the law leaves over."""
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from vitscale.fits.columns import series, where
+from vitscale.fits.durations import LengthCurve, length_curve, training_lengths
+from vitscale.fits.plots import style
+from vitscale.fits.star_fit import DimensionFit, StarFit
+from vitscale.fits.uncertainty import Interval
+
+_LINE_POINTS = 120
+
+
+def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
+    """Error against size along each dimension, with eq. (2) as fitted, and residuals below.
+
+    - `table`: the canonical star table that was fitted (see `vitscale.fits.tables`); a column
+      `examples` (images seen), where there is one, names the training lengths.
+
+    A colour is a training length: networks of all sizes that saw the same images, so that compute
+    grows along a line, and the law is drawn at the compute of its points. A diamond marks the size at
+    which a length is spent on the optimal size, x = x*(t), with the interval of x* there; only where
+    the exponent is identified, and without interval where that compute was not measured. Beyond the
+    fitted sizes, towards an optimum or a centre that was left out, the law goes on dotted.
+
+    Raises `ValueError` where the table lacks a dimension of the fit.
+    """
+    missing = sorted(set(fit.dimensions) - {str(name) for name in table["dimension"].unique()})
+    if missing:
+        raise ValueError(
+            f"the table has no rows of {', '.join(missing)}; give the table that was fitted"
+        )
+    arms = {name: _arm(table, name) for name in fit.dimensions}
+    lengths = np.unique(np.concatenate([arm["length"].to_numpy() for arm in arms.values()]))
+    colors = _colors(lengths)
+    with style.styled():
+        figure = style.new_figure(max(3.6, style.PANEL_IN * len(arms)), 4.3)
+        panels = figure.subplots(2, len(arms), sharex="col", squeeze=False, height_ratios=[3, 1])
+        for k, (name, arm) in enumerate(arms.items()):
+            _draw_arm(panels[0, k], panels[1, k], arm, fit, name, colors)
+        largest = max(float(np.max(arm["error"].to_numpy())) for arm in arms.values())
+        panels[0, 0].set_ylabel(style.metric_label(fit.metric, largest))
+        panels[1, 0].set_ylabel("measured over\nfitted (%)")
+        _error_axes(panels[0], list(arms.values()))
+        for axes in panels[1]:
+            _residual_axis(axes)
+        handles = _legend(fit, lengths, colors, arms, relative="examples" not in table)
+        style.legend_below(figure, handles, columns=2 if len(arms) == 1 else 3 * len(arms))
+    return figure
+
+
+def _arm(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows of one dimension with their training length, rounded where it was inferred."""
+    rows = where(table, series(table, "dimension").astype(str) == name)
+    lengths = training_lengths(rows)
+    if "examples" not in table:
+        lengths = np.array([float(f"{length:.2g}") for length in lengths])
+    return rows.assign(length=lengths)
+
+
+def _colors(lengths: np.ndarray) -> dict[float, tuple]:
+    ordered = matplotlib.colormaps["viridis"](np.linspace(0, 0.8, max(len(lengths), 2)))
+    return {float(length): tuple(color) for length, color in zip(lengths, ordered, strict=False)}
+
+
+def _draw_arm(
+    upper: Axes, lower: Axes, arm: pd.DataFrame, fit: StarFit, name: str, colors: dict
+) -> None:
+    dimension = fit.dimensions[name]
+    sizes = np.unique(arm["x"].to_numpy(float))
+    reach = [sizes[0], sizes[-1]]
+    for length, rows in arm.groupby("length"):
+        color = colors[float(str(length))]
+        _draw_points(upper, lower, rows, dimension, color, center_fitted=fit.include_center)
+        fitted = rows if fit.include_center else where(rows, ~rows["is_center"].to_numpy(bool))
+        curve = length_curve(rows)
+        if curve is not None:
+            inside = np.unique(fitted["x"].to_numpy(float))
+            reach += _draw_law(upper, curve, inside, dimension, color)
+    lower.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+    low, high = style.lengthen(min(reach), max(reach), 1.12)
+    style.sizes_log(lower.xaxis, list(sizes), low, high, inches=style.PANEL_IN - 0.7)
+    upper.tick_params(labelbottom=False)
+    lower.set_xlabel(style.size_label(name))
+    upper.set_title(_title(dimension, name))
+    style.faint_grid(upper)
+    style.faint_grid(lower)
+
+
+def _title(fit: DimensionFit, name: str) -> str:
+    if not fit.identified:
+        return f"{name}: s not identified"
+    s = fit.s
+    return f"{name}: s = {s.estimate:.3f} [{s.low:.3f}, {s.high:.3f}]"
+
+
+def _draw_points(
+    upper: Axes,
+    lower: Axes,
+    rows: pd.DataFrame,
+    fit: DimensionFit,
+    color: tuple,
+    *,
+    center_fitted: bool,
+) -> None:
+    x, error = rows["x"].to_numpy(float), rows["error"].to_numpy(float)
+    residual = 100 * (error / fit.law.error(x, rows["compute"].to_numpy(float)) - 1)
+    center = rows["is_center"].to_numpy(bool)
+    fill = color if center_fitted else "white"
+    for axes, y in ((upper, error), (lower, residual)):
+        axes.plot(x[~center], y[~center], "o", color=color, markersize=3.6, zorder=3)
+        axes.plot(
+            x[center], y[center], "*", color=color, markerfacecolor=fill, markersize=8, zorder=3
+        )
+
+
+def _draw_law(
+    upper: Axes, curve: LengthCurve, fitted: np.ndarray, fit: DimensionFit, color: tuple
+) -> list[float]:
+    """The law along one training length and its optimum; the sizes to be shown beyond the data."""
+    best = curve.optimum(fit.law) if fit.identified else None
+    shown = [*curve.x, best] if best else [*curve.x]
+    cuts = [min(shown), *((fitted[0], fitted[-1]) if len(fitted) else ()), max(shown)]
+    for first, last in itertools.pairwise(cuts):
+        if first < last:
+            solid = len(fitted) and fitted[0] <= first and last <= fitted[-1]
+            x = np.geomspace(first, last, _LINE_POINTS)
+            error = fit.law.error(x, curve.compute(x))
+            upper.plot(x, error, "-" if solid else ":", color=color, zorder=2)
+    if best is None:
+        return []
+    t = float(curve.compute(np.array([best]))[0])
+    error = float(fit.law.error(best, t))
+    interval = fit.x_star_at(t)
+    _draw_optimum(upper, best, error, interval, color)
+    ends = [interval.low, interval.high] if interval and _closed(interval) else []
+    # A very wide interval must not squeeze the data into a corner.
+    low, high = style.lengthen(float(curve.x[0]), float(curve.x[-1]), 3)
+    return [min(max(value, low), high) for value in (best, *ends)]
+
+
+def _draw_optimum(
+    upper: Axes, x: float, error: float, interval: Interval | None, color: tuple
+) -> None:
+    if interval and _closed(interval):
+        ends = [interval.low, interval.high]
+        upper.plot(
+            ends, [error] * 2, "|-", color=style.BLACK, linewidth=0.9, markersize=5, zorder=4
+        )
+    upper.plot([x], [error], "D", color=color, markeredgecolor=style.BLACK, markersize=5, zorder=5)
+
+
+def _closed(interval: Interval) -> bool:
+    return interval.low > 0 and np.isfinite(interval.high)
+
+
+def _error_axes(panels: Sequence[Axes], arms: list[pd.DataFrame]) -> None:
+    errors = np.concatenate([arm["error"].to_numpy(float) for arm in arms])
+    drawn = np.concatenate([line.get_ydata() for axes in panels for line in axes.get_lines()])
+    low, high = style.lengthen(
+        float(min(errors.min(), drawn.min())), float(max(errors.max(), drawn.max())), 1.06
+    )
+    for axes in panels:
+        style.plain_log(axes.yaxis, low, high, least=4)
+        axes.tick_params(labelleft=axes is panels[0])
+
+
+def _residual_axis(axes: Axes) -> None:
+    # Each panel by itself: a centre that was left out may be far off in one dimension only.
+    drawn = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
+    widest = max(1.0, 1.25 * float(np.abs(drawn).max()))
+    axes.set_ylim(-widest, widest)
+    axes.yaxis.set_major_locator(MaxNLocator(3, symmetric=True, steps=[1, 2, 5, 10]))
+
+
+def _legend(
+    fit: StarFit, lengths: np.ndarray, colors: dict, arms: dict, *, relative: bool
+) -> list[Artist]:
+    handles: list[Artist] = [
+        Line2D([], [], marker="o", markersize=3.6, color=colors[length], label=label)
+        for length, label in zip(lengths, _length_labels(lengths, relative), strict=True)
+    ]
+    if any(arm["is_center"].any() for arm in arms.values()):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="*",
+                markersize=8,
+                linestyle="",
+                color=style.GREY,
+                markerfacecolor=style.GREY if fit.include_center else "white",
+                label="centre" if fit.include_center else "centre (not in the fit)",
+            )
+        )
+    handles.append(Line2D([], [], color=style.GREY, label="fitted law, eq. (2)"))
+    if any(d.identified for d in fit.dimensions.values()):
+        mark = Line2D([], [], marker="D", markersize=5, linestyle="-", linewidth=0.9)
+        mark.set(color=style.BLACK, markerfacecolor=style.GREY)
+        mark.set_label(f"optimal size x = x*(t), {100 * fit.level:g}% interval")
+        handles.append(mark)
+    return handles
+
+
+def _length_labels(lengths: np.ndarray, relative: bool) -> list[str]:
+    if relative:
+        shortest = lengths.min()
+        return [
+            "shortest training" if v == shortest else f"{v / shortest:.3g}× as long"
+            for v in lengths
+        ]
+    return [f"{_short(v)} images" for v in lengths]
+
+
+def _short(count: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:g}"

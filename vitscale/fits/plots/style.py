@@ -1,0 +1,205 @@
+"""What all figures share: sizes, colours, axes with plain numbers and units, and saving."""
+
+import math
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFormatter, NullLocator
+
+PANEL_IN = 3.3
+"""Width of a panel in inches: one column of a paper set in two."""
+
+DPI = 160
+
+# Okabe and Ito, "Color Universal Design" (2008): told apart with any colour vision.
+BLACK, GREY = "#000000", "#8a8a8a"
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+DIMENSION_COLORS = {"width": BLUE, "depth": VERMILION, "mlp_dim": GREEN}
+
+_RC: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 1.3,
+    "hatch.linewidth": 0.5,
+}
+
+_SIZE_UNITS = {"width": "channels", "mlp_dim": "channels", "depth": "blocks"}
+
+_COMPUTE_LABELS = {
+    "train_flops": "training compute (FLOPs)",
+    "training_flops": "training compute (FLOPs)",
+    "flops": "training compute (FLOPs)",
+    "train_gflops": "training compute (GFLOPs)",
+    "forward_flops": "compute (forward FLOPs × images)",
+    "forward_gflops": "compute (forward GFLOPs × images)",
+    "core_days": "compute (core-days)",
+}
+
+# Multiples of a power of ten that read well as ticks, from sparse to dense.
+_MULTIPLES = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9))
+
+_KINDS = {
+    # Without the date, the same figure is the same file.
+    ".png": {},
+    ".svg": {"Date": None},
+    ".pdf": {"CreationDate": None},
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """Fonts and lines for the figures made inside the `with`; the user's own settings return after."""
+    return matplotlib.rc_context(_RC)
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty white figure that makes room for its labels and legends."""
+    return Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write `figure` as PNG, SVG or PDF, by the suffix of `path`; whole or not at all.
+
+    Raises `ValueError` for another suffix and `OSError` where it cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind not in _KINDS:
+        raise ValueError(f"{path} ends in {kind!r}; a figure is written as {', '.join(_KINDS)}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with matplotlib.rc_context({"svg.hashsalt": "vitscale", "pdf.fonttype": 42}):
+            figure.savefig(
+                aside, format=kind[1:], dpi=DPI, facecolor="white", metadata=_KINDS[kind]
+            )
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def size_label(dimension: str) -> str:
+    """A shape dimension with its unit."""
+    unit = _SIZE_UNITS.get(dimension)
+    return f"{dimension} ({unit})" if unit else f"{dimension} (size)"
+
+
+def compute_label(unit: str) -> str:
+    """Compute with its unit; a column that is not known by name is shown as it is called."""
+    return _COMPUTE_LABELS.get(unit, f"compute ({unit})")
+
+
+def metric_label(metric: str, largest: float) -> str:
+    """A metric with its unit: nats for a loss, per cent or a fraction for an error by its size."""
+    if "loss" in metric or "nats" in metric:
+        return f"{metric} (nats)"
+    return f"{metric} ({'%' if largest > 1 else 'fraction'})"
+
+
+def lengthen(low: float, high: float, factor: float) -> tuple[float, float]:
+    """A range widened by `factor` at both ends, for logarithmic axes."""
+    return low / factor, high * factor
+
+
+def nice_ticks(low: float, high: float, *, least: int = 3, most: int = 7) -> list[float]:
+    """Round numbers between `low` and `high` for a logarithmic axis."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for multiples in _MULTIPLES:
+        ticks = [m * 10.0**d for d in decades for m in multiples if low <= m * 10.0**d <= high]
+        if least <= len(ticks) <= most:
+            return ticks
+        if len(ticks) > most:
+            return ticks[:: math.ceil(len(ticks) / most)]
+    return [
+        float(v)
+        for v in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        if low <= v <= high
+    ]
+
+
+def plain_log(axis: Axis, low: float, high: float, *, least: int = 3) -> None:
+    """A logarithmic axis from `low` to `high` labelled with plain numbers."""
+    _log_range(axis, low, high)
+    ticks = nice_ticks(low, high, least=least)
+    _set_ticks(axis, ticks, [f"{v:.12g}" for v in ticks])
+
+
+def compute_log(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis of compute: powers of ten, plain numbers where they are short."""
+    if low >= 1e-3 and high <= 1e5:
+        plain_log(axis, low, high)
+        return
+    _log_range(axis, low, high)
+    ticks = nice_ticks(low, high, least=3, most=6)
+    _set_ticks(axis, ticks, [_scientific(v) for v in ticks])
+
+
+def _scientific(value: float) -> str:
+    exponent = math.floor(math.log10(value) + 1e-9)
+    multiple = value / 10.0**exponent
+    power = f"10^{{{exponent}}}"
+    return f"${power}$" if abs(multiple - 1) < 1e-6 else f"${multiple:.3g}\\times{power}$"
+
+
+def sizes_log(
+    axis: Axis, sizes: Sequence[float], low: float, high: float, *, inches: float
+) -> None:
+    """A logarithmic axis with a tick at every measured size, labelled where there is room."""
+    _log_range(axis, low, high)
+    position = np.log(np.asarray(sizes) / low) / math.log(high / low) * inches
+    # A digit is about 0.06 inch wide at 7 points; a label needs its own width and a gap.
+    need = 0.062 * max(len(f"{size:g}") for size in sizes) + 0.07
+    labelled: list[int] = []
+    for k in range(len(sizes) - 1):
+        far_from_last = position[-1] - position[k] >= need
+        if far_from_last and (not labelled or position[k] - position[labelled[-1]] >= need):
+            labelled.append(k)
+    labelled.append(len(sizes) - 1)
+    labels = [f"{size:g}" if k in labelled else "" for k, size in enumerate(sizes)]
+    _set_ticks(axis, list(sizes), labels)
+
+
+def _log_range(axis: Axis, low: float, high: float) -> None:
+    if isinstance(axis, XAxis):
+        axis.axes.set(xscale="log", xlim=(low, high))
+    else:
+        axis.axes.set(yscale="log", ylim=(low, high))
+
+
+def _set_ticks(axis: Axis, ticks: list[float], labels: list[str]) -> None:
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter(labels))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def faint_grid(axes: Axes) -> None:
+    """Light lines at the ticks, behind everything."""
+    axes.set_axisbelow(True)
+    axes.grid(color="#e6e6e6", linewidth=0.5)
+
+
+def legend_below(figure: Figure, handles: Sequence, *, columns: int) -> None:
+    """A legend under all panels, in a space of its own."""
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=min(columns, len(handles)),
+        handlelength=2.0,
+        columnspacing=1.4,
+    )
