@@ -79,8 +79,8 @@ def _draw_arm(
     dimension = fit.dimensions[name]
     sizes = np.unique(arm["x"].to_numpy(float))
     reach = [sizes[0], sizes[-1]]
-    for length, rows in arm.groupby("length"):
-        color = colors[float(str(length))]
+    for length in np.unique(arm["length"].to_numpy()):
+        rows, color = where(arm, series(arm, "length") == length), colors[float(length)]
         _draw_points(upper, lower, rows, dimension, color, center_fitted=fit.include_center)
         fitted = rows if fit.include_center else where(rows, ~rows["is_center"].to_numpy(bool))
         curve = length_curve(rows)
