@@ -1,9 +1,13 @@
 """Star fits against the published star, refits of it, and brute force."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import star_samples as stars
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from vitscale.fits.arm import estimate
@@ -197,3 +201,39 @@ def test_seeds_may_repeat_points():
     assert (fit.n, fit.models) == (63, 21)
     assert fit.s.low < stars.SHARED_FIT["width"].s < fit.s.high
     assert fit.s.high / fit.s.low < 1.35
+
+
+@settings(max_examples=25)
+@given(data=st.data())
+def test_whatever_the_points_the_answer_is_whole_or_refused(data):
+    # Duplicates, constants, outliers, sizes and errors over 60 orders of magnitude.
+    count = data.draw(st.integers(8, 14))
+    numbers = st.floats(1e-30, 1e30) | st.floats(0.1, 1) | st.sampled_from([0.5, 8.0, 16.0])
+    column = st.lists(numbers, min_size=count, max_size=count)
+    frame = pd.DataFrame({name: data.draw(column) for name in ("x", "compute", "error")})
+    try:
+        fit = fit_star(star_table(frame), resamples=5)
+    except ValueError as error:
+        assert "needs at least 8 points over 3 sizes" in str(error)
+        return
+    json.dumps(fit.to_dict(), allow_nan=False)
+    for dimension in fit.dimensions.values():
+        assert np.isfinite(dimension.sse)
+        assert dimension.s.low <= dimension.law.s <= dimension.s.high
+        assert dimension.identified or dimension.flags
+
+
+@pytest.mark.parametrize("kind", ["equal", "random", "rising", "falling", "steep"])
+def test_points_that_decide_nothing_are_said_to(kind):
+    frame = _points([8, 16, 32, 64, 128])
+    x, t = frame["x"].to_numpy(float), frame["compute"].to_numpy(float)
+    frame["error"] = {
+        "equal": np.full(15, 0.5),
+        "random": np.random.default_rng(0).uniform(0.1, 0.9, 15),
+        "rising": 0.1 + 0.001 * x,
+        "falling": 1 / x,
+        "steep": t**-0.3,
+    }[kind]
+    (fit,) = fit_star(frame, resamples=10).dimensions.values()
+    assert not fit.identified
+    assert all(len(flag.sentence) > 40 for flag in fit.flags)

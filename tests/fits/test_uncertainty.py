@@ -6,7 +6,13 @@ import star_samples as stars
 
 from vitscale.fits.arm import Arm, estimate
 from vitscale.fits.laws import ShapeLaw
-from vitscale.fits.uncertainty import bootstrap, exponent_interval, optimum_interval, whitening
+from vitscale.fits.uncertainty import (
+    Bootstrap,
+    bootstrap,
+    exponent_interval,
+    optimum_interval,
+    whitening,
+)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.25, 0.8])
@@ -90,3 +96,13 @@ def test_clustered_interval_covers_whether_noise_is_shared_or_not(dimension, cor
     law = stars.SHARED_FIT[dimension]
     coverage = _coverage(law, dimension, "clustered", correlation, 80)
     assert 0.90 <= coverage <= most
+
+
+def test_refits_without_an_optimum_open_the_bootstrap_interval():
+    s = np.linspace(0.2, 0.4, 100)
+    t, optimum = np.array([1.0]), np.ones((100, 1))
+    decided = Bootstrap(method="models", t=t, s=s, optimum=optimum).interval(0.3)
+    assert 0.2 < decided.low < 0.21 and 0.39 < decided.high < 0.4
+    s[::20] = np.nan
+    undecided = Bootstrap(method="models", t=t, s=s, optimum=optimum).interval(0.3)
+    assert (undecided.low, undecided.high) == (0, np.inf)

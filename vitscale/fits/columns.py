@@ -9,6 +9,9 @@ from jaxtyping import Bool
 
 STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
 
+LEAST, MOST = 1e-30, 1e30
+"""Values outside would overflow where they are raised to the powers of a law."""
+
 _SHOWN = 5  # bad rows listed in a message
 
 
@@ -60,14 +63,14 @@ def require(
 
 
 def positive(frame: pd.DataFrame, column: str) -> pd.Series:
-    """The column as numbers, with NaN for what is not a positive finite number."""
+    """The column as numbers, with NaN for what is not from `LEAST` to `MOST`."""
     values = np.asarray(pd.to_numeric(series(frame, column), errors="coerce"), float)
-    good = np.isfinite(values) & (values > 0)
+    good = (values >= LEAST) & (values <= MOST)
     return pd.Series(np.where(good, values, np.nan), index=frame.index)
 
 
 def refuse_bad(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> None:
-    """Raise one sentence for all values that are not positive finite numbers."""
+    """Raise one sentence for all values that `positive` found bad."""
     found = []
     for column, values in numbers.items():
         bad = np.flatnonzero(values.isna())
@@ -77,8 +80,8 @@ def refuse_bad(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> None:
             found.append(f"{column} in {', '.join(shown)}{more}")
     if found:
         raise ValueError(
-            f"not a positive finite number: {'; '.join(found)} (rows count from 1 after the header); "
-            f"correct or remove these rows"
+            f"not a positive number (from {LEAST:g} to {MOST:g}): {'; '.join(found)} (rows count from 1 "
+            f"after the header); correct or remove these rows"
         )
 
 

@@ -85,9 +85,10 @@ class ShapeLaw:
         return self.alpha * x**-self.a + (self.beta * x**self.b + self.xi) * t**-self.c + self.eps
 
     def optimal_x(self, t) -> np.ndarray:
-        """x*(t) of eq. (4), where f(., t) is least; 0 or infinite where a term is missing."""
+        """x*(t) of eq. (4), where f(., t) is least; 0 or infinite where the law lacks its falling or
+        rising term, NaN where it lacks both."""
         t = np.asarray(t, float)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.divide(self.alpha * self.a, self.beta * self.b) * t**self.c
         return ratio ** (1 / (self.a + self.b))
 
@@ -102,11 +103,17 @@ def _columns(p: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(p[..., k, None] for k in range(p.shape[-1]))
 
 
+def bounded_exp(exponent: np.ndarray) -> np.ndarray:
+    """exp, held where its square would overflow: sizes 30 orders of magnitude apart are refused by
+    no rule, and must give a bad fit rather than none."""
+    return np.exp(np.clip(exponent, -150, 150))
+
+
 def _shape_basis(p, log_x, log_t):
     a, b, c = _columns(p)
-    decay = np.exp(-c * log_t)
-    grow = np.exp(b * log_x - c * log_t)
-    return np.stack([np.exp(-a * log_x) + 0 * decay, grow, decay + 0 * grow, 0 * grow + 1], -1)
+    decay = bounded_exp(-c * log_t)
+    grow = bounded_exp(b * log_x - c * log_t)
+    return np.stack([bounded_exp(-a * log_x) + 0 * decay, grow, decay + 0 * grow, 0 * grow + 1], -1)
 
 
 def _shape_slopes(p, terms, log_x, log_t):

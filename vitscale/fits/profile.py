@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from vitscale.fits import varpro
 from vitscale.fits.arm import Arm, ArmEstimate
-from vitscale.fits.laws import SHAPE_LAW, Law
+from vitscale.fits.laws import SHAPE_LAW, Law, bounded_exp
 
 _A, _B, _C = SHAPE_LAW.nonlinear
 
@@ -47,8 +47,7 @@ def _fixed_optimum_basis(p, log_x, log_t):
 def _fixed_optimum_slopes(p, terms, log_x, log_t):
     a, b, c = p[:, :1], p[:, 1:2], p[:, 2:]
     bowl, decay = terms[..., 0], terms[..., 1]
-    # Both parts are positive; the logistic form cannot overflow.
-    fraction = 1 / (1 + a / b * np.exp((a + b) * log_x - c * log_t))
+    fraction = 1 / (1 + a / b * bounded_exp((a + b) * log_x - c * log_t))
     shrink, grow = fraction * bowl, (1 - fraction) * bowl
     return np.stack(
         [-(1 + a * log_x) * shrink, shrink + b * log_x * grow, -c * log_t * (grow + decay)], -1
