@@ -294,7 +294,7 @@ def test_shape_marks_what_it_is_compared_with(figures):
         ((compute, drawn),) = markers(axes, "s")
         assert (compute, drawn) == (pytest.approx(budget, rel=1e-6), size)
     labels = [text.get_text() for text in figures["shape"].legends[0].get_texts()]
-    assert {"SoViT-400m/14", "extrapolated beyond the measured compute"} <= set(labels)
+    assert {"SoViT-400m/14", "extrapolated, outside the measured compute"} <= set(labels)
 
 
 def test_shape_says_what_is_not_identified(figures):

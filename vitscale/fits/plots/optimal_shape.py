@@ -161,7 +161,7 @@ def _legend(rule: Rule, fit: StarFit | None, marks: Mapping) -> list[Artist]:
     intervals = list(rule.exponents.values())
     bands = any(s.low > 0 and np.isfinite(s.high) for s in intervals)
     if fit:
-        beyond = "extrapolated beyond the measured compute"
+        beyond = "extrapolated, outside the measured compute"
         handles.append(line(beyond, linestyle="--"))
     if bands and fit:
         label = f"{100 * fit.level:g}% interval (hatched: extrapolated)"
