@@ -58,7 +58,9 @@ def read_fit(path: Path) -> FitFile:
             f"{path} does not exist; make it with: vitscale fit STORE --out {path}"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); write it again with vitscale fit") from None
+        raise ValueError(
+            f"{path} is not JSON ({error}); write it again with vitscale fit"
+        ) from None
     try:
         fit = StarFit.from_dict(content)
         start = content.get("start")

@@ -28,6 +28,7 @@ class Measurement:
     heads: int
     patch: int
     image_size: int
+    channels: int
     readout: str
     seed: int
     batch_size: int

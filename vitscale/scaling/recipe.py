@@ -264,16 +264,18 @@ RECIPES: dict[str, Recipe] = {
         momentum_dtype="bfloat16",
         precision="bfloat16",
     ),
-    # The embedded default: procedural glyphs, made for minutes on a CPU.
+    # The embedded default: procedural glyphs, for minutes on a CPU. The learning rate's place and its
+    # exponents are measured: benchmarks/learning_rate.py.
     "glyphs": Recipe(
         data="glyphs",
         image_size=16,
         channels=1,
         batch_size=64,
-        learning_rate=6e-3,
-        reference_width=32,
+        learning_rate=3.2e-3,
+        reference_width=48,
         reference_depth=4,
-        lr_width_exponent=0.5,
+        lr_width_exponent=0.6,
+        lr_depth_exponent=0.6,
         warmup_steps=50,
         timescale_steps=1_000,
         cooldown_steps=1_000_000,

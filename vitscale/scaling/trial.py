@@ -236,6 +236,7 @@ class _Runner:
             "data": recipe.data,
             **dataclasses.asdict(shape),
             "image_size": recipe.image_size,
+            "channels": recipe.channels,
             "readout": recipe.readout,
             "seed": recipe.seed,
             "batch_size": recipe.batch_size,

@@ -30,7 +30,8 @@ class Preset:
     star_durations: Sizes
     grid: tuple[Sizes, Sizes, Sizes]
     grid_durations: Sizes
-    seeds: Sizes = (0,)
+    star_seeds: Sizes = (0,)
+    grid_seeds: Sizes = (0,)
 
 
 def _batches(*steps: int, batch_size: int = 64) -> Sizes:
@@ -60,12 +61,13 @@ PRESETS = {
         summary="minutes on two CPU cores: the whole path, live",
         recipe="glyphs",
         patch=4,
-        head_dim=8,
-        center=(48, 4, 128),
-        arms=((8, 16, 24, 32), (1, 2, 3), (8, 16, 32, 64)),
-        star_durations=_batches(200, 400, 800),
-        grid=((8, 16, 24), (1, 2, 3), (16, 24, 32)),
-        grid_durations=_batches(200),
+        head_dim=4,
+        center=(32, 5, 64),
+        arms=((8, 12, 16, 24), (1, 2, 3, 4), (2, 4, 8, 16)),
+        star_durations=_batches(300, 600, 1_200, 2_400),
+        grid=((8, 12, 16), (1, 2, 3), (8, 16, 32)),
+        grid_durations=_batches(100, 200, 400),
+        star_seeds=(0, 1),
     ),
     "laptop": Preset(
         summary="hours on a laptop",
@@ -77,7 +79,7 @@ PRESETS = {
         star_durations=_batches(500, 1_000, 2_000, 4_000),
         grid=((16, 24, 32, 48), (1, 2, 3, 4), (24, 32, 48, 64)),
         grid_durations=_batches(500, 1_000),
-        seeds=(0, 1),
+        star_seeds=(0, 1),
     ),
     "gpu-hour": Preset(
         summary="an hour on one large GPU",
@@ -128,7 +130,7 @@ def _star(row: Preset) -> StarSweep:
         arms=dict(zip(("width", "depth", "mlp_dim"), row.arms, strict=True)),
         recipe=RECIPES[row.recipe],
         durations=row.star_durations,
-        seeds=row.seeds,
+        seeds=row.star_seeds,
         head_dim=row.head_dim,
     )
 
@@ -142,7 +144,7 @@ def _grid(row: Preset) -> GridSweep:
         patch=row.patch,
         recipe=RECIPES[row.recipe],
         durations=row.grid_durations,
-        seeds=row.seeds,
+        seeds=row.grid_seeds,
         heads=row.heads,
         head_dim=row.head_dim,
     )

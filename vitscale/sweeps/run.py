@@ -219,7 +219,9 @@ def _begin(plan: Plan, store: Store) -> RunState:
             jobs.append(_Job(trial=trial, cost=cost, resumes=trial.id in resumable))
         else:
             state.skipped.append(trial.id)
-    jobs.sort(key=lambda job: job.cost.remaining_flops, reverse=True)
+    # Dearest first, so that no long trial is left for the end; but first one seed of everything, so
+    # that the other seeds of a shape find its code compiled.
+    jobs.sort(key=lambda job: (job.trial.recipe.seed, -job.cost.remaining_flops))
     state.waiting = {job.trial.id: job for job in jobs}
     return state
 

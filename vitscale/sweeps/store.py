@@ -111,14 +111,17 @@ class Store:
         contents = to_parquet(rows, trial_id=trial.id, examples=duration)
         return self._put(self._file(trial.id, duration), contents)
 
-    def read(self) -> "pd.DataFrame":
+    def read(self, *, skip: Sequence[Path] = ()) -> "pd.DataFrame":
         """All measurements as one table, sorted by file; empty with all columns where none is.
+
+        Leaves out the files `skip`, such as those that `check` finds at fault.
 
         Raises `StoreError` that names the file where one is damaged or written by a newer version.
         """
         from vitscale.sweeps.parquet import read_files
 
-        table = read_files(self._files(), self.check)
+        left_out = set(skip)
+        table = read_files([path for path in self._files() if path not in left_out], self.check)
         return table.to_pandas()
 
     def statuses(self, trial: Trial) -> dict[int, str]:
@@ -176,6 +179,10 @@ class Store:
         path = self.path / "plans" / f"{name}-{digest}.toml"
         self._put(path, toml.encode())
         return path
+
+    def recorded_plans(self) -> list[str]:
+        """Texts of the plans that were run here, as TOML, by file name."""
+        return [p.read_text(encoding="utf-8") for p in sorted((self.path / "plans").glob("*.toml"))]
 
     @contextlib.contextmanager
     def lock(self, trial: Trial) -> Iterator[bool]:

@@ -47,18 +47,17 @@ class Batch(NamedTuple):
 
 def training_batch(key: Key[Array, ""], size: int) -> Batch:
     """`size` images of the training classes, class k with probability proportional to 1/k^zipf."""
-    label_key, image_key = jax.random.split(key)
-    draws = jax.random.uniform(label_key, (size,))
-    labels = jnp.searchsorted(jnp.asarray(_cumulative_frequencies()), draws)
-    labels = jnp.minimum(labels, CLASSES - 1)
-    return Batch(draw(image_key, jnp.asarray(_strokes())[labels]), labels)
+    noise = _noise(key, size)
+    uniform = jax.scipy.special.ndtr(noise[:, -1:])
+    labels = (uniform > jnp.asarray(_cumulative_frequencies())[:-1]).sum(-1)
+    return Batch(_draw(noise, jnp.asarray(_strokes())[labels]), labels)
 
 
 def held_out_images(
     key: Key[Array, ""], labels: Int[Array, " batch"]
-) -> Float[Array, "batch h w c"]:
+) -> Float[Array, "batch h w 1"]:
     """Images of the held-out classes `labels`, from 0 to `HELD_OUT_CLASSES` - 1."""
-    return draw(key, jnp.asarray(_strokes())[CLASSES + labels])
+    return _draw(_noise(key, len(labels)), jnp.asarray(_strokes())[CLASSES + labels])
 
 
 @functools.cache
@@ -83,16 +82,23 @@ def held_out_task() -> FewshotTask:
     )
 
 
-def draw(
-    key: Key[Array, ""], strokes: Float[Array, "batch strokes 3 2"]
+_BENDS = STROKES * 3 * 2
+_NUMBERS_AN_IMAGE = _BENDS + 8  # bends, turn, shear, two scales, two shifts, pen, class
+
+
+def _noise(key: Key[Array, ""], size: int) -> Float[Array, "batch numbers"]:
+    """All random numbers of `size` images in one call: each call costs a third of a second to compile."""
+    return jax.random.normal(key, (size, _NUMBERS_AN_IMAGE))
+
+
+def _draw(
+    noise: Float[Array, "batch numbers"], strokes: Float[Array, "batch strokes 3 2"]
 ) -> Float[Array, "batch h w 1"]:
     """Draw varied images of glyphs given by the control points of their strokes, in [-1, 1]^2."""
-    bend_key, affine_key, pen_key = jax.random.split(key, 3)
-    batch = strokes.shape[0]
-    strokes = strokes + _BEND * jax.random.normal(bend_key, strokes.shape)
+    strokes = strokes + _BEND * noise[:, :_BENDS].reshape(strokes.shape)
     points = jnp.einsum("tc,bscd->bstd", jnp.asarray(_bernstein()), strokes)
-    points = _affine(affine_key, points.reshape(batch, -1, 2))
-    pen = _PEN * jnp.exp(_PEN_SPREAD * jax.random.normal(pen_key, (batch, 1, 1, 1)))
+    points = _affine(noise[:, _BENDS : _BENDS + 6], points.reshape(len(strokes), -1, 2))
+    pen = _PEN * jnp.exp(_PEN_SPREAD * noise[:, _BENDS + 6])[:, None, None, None]
     # A round brush is the product of its profiles along x and y, so a glyph is one small matrix
     # product a point: cheap enough to draw within the training step.
     grid = (jnp.arange(IMAGE_SIZE) + 0.5) / IMAGE_SIZE * 2 - 1
@@ -101,20 +107,16 @@ def draw(
     return (1 - 2 * jnp.exp(-2 * ink))[..., None]
 
 
-def _affine(key: Key[Array, ""], points: Float[Array, "batch points 2"]) -> Array:
+def _affine(noise: Float[Array, "batch 6"], points: Float[Array, "batch points 2"]) -> Array:
     """Turn, shear, scale and shift each glyph by its own random amount."""
-    z = jax.random.normal(key, (6, points.shape[0]))
-    turn, shear = _TURN * z[0], _SHEAR * z[1]
-    scale_x, scale_y = jnp.exp(_SCALE * z[2]), jnp.exp(_SCALE * z[3])
+    turn, shear = _TURN * noise[:, 0], _SHEAR * noise[:, 1]
+    scale_x, scale_y = jnp.exp(_SCALE * noise[:, 2]), jnp.exp(_SCALE * noise[:, 3])
     cos, sin = jnp.cos(turn), jnp.sin(turn)
-    matrix = jnp.stack(
-        [
-            jnp.stack([scale_x * cos, -scale_y * sin + shear], -1),
-            jnp.stack([scale_x * sin, scale_y * cos], -1),
-        ],
-        -2,
+    x, y = points[..., 0].T, points[..., 1].T
+    turned = jnp.stack(
+        [scale_x * cos * x + (shear - scale_y * sin) * y, scale_x * sin * x + scale_y * cos * y]
     )
-    return jnp.einsum("bij,bpj->bpi", matrix, points) + _SHIFT * z[4:].T[:, None]
+    return turned.transpose(2, 1, 0) + _SHIFT * noise[:, None, 4:6]
 
 
 @functools.cache

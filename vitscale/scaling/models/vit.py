@@ -206,11 +206,17 @@ class Vit(nnx.Module):
 def _stack_blocks(
     shape: Shape, key: Key[Array, ""], *, layout: BlockLayout, dtype
 ) -> nnx.List[Block] | Block:
-    """Blocks as a list, or as one block whose parameters have a leading depth axis; equal values."""
+    """Blocks as a list, or as one block whose parameters have a leading depth axis; equal values.
+
+    Both are drawn as a stack, so that the time to compile the drawing does not grow with depth.
+    """
     keys = jax.random.split(key, shape.depth)
+    stacked = nnx.vmap(lambda key: Block(shape, key, dtype=dtype))(keys)
     if layout == "scanned":
-        return nnx.vmap(lambda key: Block(shape, key, dtype=dtype))(keys)
-    return nnx.List([Block(shape, key, dtype=dtype) for key in keys])
+        return stacked
+    graph, params = nnx.split(stacked)
+    layers = [jax.tree.map(lambda x, i=i: x[i], params) for i in range(shape.depth)]
+    return nnx.List([nnx.merge(graph, layer) for layer in layers])
 
 
 def patches(

@@ -1,0 +1,5 @@
+"""`python -m vitscale` is the command `vitscale`."""
+
+from vitscale.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""The whole path, live: grid and star, fit, rule, shape, figures, in minutes on two cores."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vitscale.fits import export, plots
+from vitscale.fits.answer import Answer, answer
+from vitscale.fits.files import read_table
+from vitscale.fits.fit_file import FitFile, write_json
+from vitscale.fits.report import fit_lines
+from vitscale.fits.store_fit import fit_store
+from vitscale.sweeps.display import clock, preview_lines, report_lines, run_display
+from vitscale.sweeps.engines.local import LocalEngine
+from vitscale.sweeps.presets import preset
+from vitscale.sweeps.preview import preview
+from vitscale.sweeps.run import run
+from vitscale.sweeps.store import Store
+
+PLANS = ("quickstart-grid", "quickstart-star")
+BUDGETS = (10.0, 100.0)
+"""Budgets to give shapes for, as multiples of the most compute that one trial measured."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QuickstartResult:
+    """What the quickstart found, and the files it wrote. `answers`: one for each of `BUDGETS`."""
+
+    fit_file: FitFile
+    answers: tuple[Answer, ...]
+    written: tuple[Path, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "fit": self.fit_file.to_dict(),
+            "shapes": [found.to_dict() for found in self.answers],
+            "written": [str(path) for path in self.written],
+            "seconds": self.seconds,
+        }
+
+    def lines(self) -> list[str]:
+        """One screen for a person to read: the answer, how sure it is, where the files are."""
+        lines = [*fit_lines(self.fit_file.fit)]
+        if not self.answers:
+            lines.append("no shape: the data give no optimum in some dimension (see above)")
+        for found in self.answers:
+            lines += ["", *found.lines()]
+        return [
+            *lines,
+            "",
+            *(f"wrote {path}" for path in self.written),
+            f"took {clock(self.seconds)}. These are shapes for 16-pixel glyphs, to show the method: "
+            f"to ask about your own budget, run",
+            f"  vitscale shape --fit {self.written[0]} --flops 1e15",
+            "and for published ImageNet-scale data",
+            "  vitscale reproduce sovit",
+        ]
+
+
+def quickstart(
+    folder: Path, *, workers: int | None = None, say: Callable[[str], None] = print
+) -> QuickstartResult | None:
+    """Run the quickstart in `folder`, going on from what is there; None where it was interrupted.
+
+    `say` takes progress, a line at a time. Raises `StoreError` where the folder cannot be used, and
+    `ValueError` where what was measured cannot be fitted.
+    """
+    began = time.monotonic()
+    store = Store.open(folder / "store", create=True)
+    if not _measure(store, workers, say):
+        return None
+    say("fitting eq. (2) to each dimension of the star")
+    frame = read_table(store.path)
+    fit_file, table = fit_store(frame)
+    written = [folder / "fit.json"]
+    write_json(written[0], fit_file.to_dict())
+    answers: list[Answer] = []
+    measured = fit_file.measured_flops()
+    try:
+        rule = fit_file.rule()
+    except ValueError as error:
+        say(f"no rule: {error}")
+    else:
+        assert measured is not None  # a store counts in train_flops
+        answers = [
+            answer(rule, times * measured, fit_file.setting, measured_flops=measured)
+            for times in BUDGETS
+        ]
+        written += _emit(answers[0], folder / "shape")
+        figure = plots.optimal_shape_figure(rule, fit_file.fit)
+        written.append(plots.save(figure, folder / "figures" / "optimal_shape.png"))
+    written += _draw(fit_file, table, frame, folder / "figures")
+    return QuickstartResult(
+        fit_file=fit_file,
+        answers=tuple(answers),
+        written=tuple(written),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _measure(store: Store, workers: int | None, say: Callable[[str], None]) -> bool:
+    """Run both plans; whether the store now holds them."""
+    engine = LocalEngine(workers=workers)
+    try:
+        for number, name in enumerate(PLANS, 1):
+            plan = preset(name)
+            bill = preview(
+                plan,
+                measured=store.measured_durations(),
+                resumable=store.resumable(),
+                workers=engine.workers,
+            )
+            say(f"[{number}/{len(PLANS)}] {name} on {engine.workers} workers")
+            for line in preview_lines(bill):
+                say(f"  {line}")
+            report = run(plan, engine, store, display=run_display() if say is print else None)
+            for line in report_lines(report):
+                say(line)
+            if not report.complete:
+                return False
+    finally:
+        engine.cancel()
+    return True
+
+
+def _emit(found: Answer, folder: Path) -> list[Path]:
+    return export.write_all(
+        found.shape,
+        folder,
+        image_size=found.setting.image_size,
+        readout=found.setting.readout,
+        channels=found.setting.channels,
+        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
+    )
+
+
+def _draw(fit_file: FitFile, table, frame, folder: Path) -> list[Path]:
+    ok = frame[(frame["status"] == "ok") & (frame["metric"] == fit_file.fit.metric)]
+    drawn = {
+        "star.png": plots.star_figure(table, fit_file.fit),
+        "pareto_frontier.png": plots.frontier_figure(
+            ok["train_flops"].to_numpy(), ok["value"].to_numpy()
+        ),
+    }
+    return [plots.save(figure, folder / name) for name, figure in drawn.items()]
