@@ -95,7 +95,7 @@ def test_nominal_95_percent_covers_where_noise_is_independent():
 def test_clustered_interval_covers_whether_noise_is_shared_or_not(dimension, correlation, most):
     law = stars.SHARED_FIT[dimension]
     coverage = _coverage(law, dimension, "clustered", correlation, 80)
-    assert 0.90 <= coverage <= most
+    assert 0.88 <= coverage <= most
 
 
 def test_refits_without_an_optimum_open_the_bootstrap_interval():
