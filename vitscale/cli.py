@@ -233,7 +233,7 @@ def run(arguments: list[str]) -> int:
 def _quickstart(command: Quickstart) -> int:
     from vitscale.quickstart import quickstart
 
-    result = quickstart(command.out, workers=command.workers, say=_silent if command.json else _say)
+    result = quickstart(command.out, workers=command.workers, quiet=command.json)
     if result is None:
         return 1
     _output(command.json, result.to_dict(), result.lines)
@@ -451,14 +451,6 @@ def _print_json(content: dict[str, Any]) -> None:
 
     json.dump(finite(content), sys.stdout, allow_nan=False, default=str)
     sys.stdout.write("\n")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 def _sentence(error: ValueError | OSError) -> str:

@@ -1,15 +1,18 @@
 """The whole path, live: grid and star, fit, rule, shape, figures, in minutes on two cores."""
 
 import dataclasses
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from vitscale.fits import export, plots
 from vitscale.fits.answer import Answer, answer
 from vitscale.fits.files import read_table
 from vitscale.fits.fit_file import FitFile, write_json
+from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
 from vitscale.fits.store_fit import fit_store
 from vitscale.sweeps.display import clock, preview_lines, report_lines, run_display
@@ -62,16 +65,17 @@ class QuickstartResult:
 
 
 def quickstart(
-    folder: Path, *, workers: int | None = None, say: Callable[[str], None] = print
+    folder: Path, *, workers: int | None = None, quiet: bool = False
 ) -> QuickstartResult | None:
     """Run the quickstart in `folder`, going on from what is there; None where it was interrupted.
 
-    `say` takes progress, a line at a time. Raises `StoreError` where the folder cannot be used, and
+    Progress goes to standard error, unless `quiet`. Raises `StoreError` where the folder cannot be used, and
     `ValueError` where what was measured cannot be fitted.
     """
     began = time.monotonic()
+    say = _silent if quiet else _say
     store = Store.open(folder / "store", create=True)
-    if not _measure(store, workers, say):
+    if not _measure(store, workers, quiet):
         return None
     say("fitting eq. (2) to each dimension of the star")
     frame = read_table(store.path)
@@ -102,8 +106,9 @@ def quickstart(
     )
 
 
-def _measure(store: Store, workers: int | None, say: Callable[[str], None]) -> bool:
+def _measure(store: Store, workers: int | None, quiet: bool) -> bool:
     """Run both plans; whether the store now holds them."""
+    say = _silent if quiet else _say
     engine = LocalEngine(workers=workers)
     try:
         for number, name in enumerate(PLANS, 1):
@@ -117,7 +122,7 @@ def _measure(store: Store, workers: int | None, say: Callable[[str], None]) -> b
             say(f"[{number}/{len(PLANS)}] {name} on {engine.workers} workers")
             for line in preview_lines(bill):
                 say(f"  {line}")
-            report = run(plan, engine, store, display=run_display() if say is print else None)
+            report = run(plan, engine, store, display=None if quiet else run_display())
             for line in report_lines(report):
                 say(line)
             if not report.complete:
@@ -138,12 +143,31 @@ def _emit(found: Answer, folder: Path) -> list[Path]:
     )
 
 
-def _draw(fit_file: FitFile, table, frame, folder: Path) -> list[Path]:
-    ok = frame[(frame["status"] == "ok") & (frame["metric"] == fit_file.fit.metric)]
+def _draw(fit_file: FitFile, table: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:
+    ok = frame.query("status == 'ok' and metric == @fit_file.fit.metric")
+    compute, error = ok["train_flops"].to_numpy(float), ok["value"].to_numpy(float)
+    try:
+        frontier = fit_frontier(compute, error, model=ok["trial_id"].to_numpy(), resamples=0)
+    except ValueError:
+        frontier = None  # too few points on the frontier for a law: draw the points alone
     drawn = {
         "star.png": plots.star_figure(table, fit_file.fit),
+        "profiles.png": plots.profile_figure(fit_file.fit),
         "pareto_frontier.png": plots.frontier_figure(
-            ok["train_flops"].to_numpy(), ok["value"].to_numpy()
+            compute,
+            error,
+            fit=frontier,
+            size=ok["params"].to_numpy(float),
+            model=ok["trial_id"].to_numpy(),
+            metric=fit_file.fit.metric,
         ),
     }
     return [plots.save(figure, folder / name) for name, figure in drawn.items()]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _silent(line: str) -> None:
+    pass

@@ -1,12 +1,14 @@
 """The schedule against the published one, and against what no public version gets right: the end."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from jax import numpy as jnp
 
 from vitscale.scaling.schedule import NEVER, learning_rate_factor
 
-PAPER = {
+PAPER: dict[str, Any] = {
     "warmup_steps": 10_000,
     "timescale_steps": 10_000,
     "total_steps": 1_000_000,

@@ -151,7 +151,7 @@ def test_divergence_is_recorded_with_its_reason(tmp_path):
 
 def test_untrainable_recipes_say_so(tmp_path):
     jft = dataclasses.replace(RECIPE, data="jft-3b")
-    with pytest.raises(ValueError, match="JFT-3B.*not public.*glyphs"):
+    with pytest.raises(ValueError, match=r"JFT-3B.*not public.*glyphs"):
         run(Trial(shape=SHAPE, recipe=jft, durations=(16 * 60,)), tmp_path)
     with pytest.raises(ValueError, match="'adafactor' can be planned and priced but not trained"):
         recipe = dataclasses.replace(RECIPE, optimizer="adafactor")
@@ -193,7 +193,9 @@ def test_killed_again_and_again_it_ends_in_the_same_numbers(undisturbed, tmp_pat
         assert child.returncode == -signal.SIGKILL, "the child failed by itself"
     assert kills >= 3
     frame = store.read()
-    values = {(r.examples, r.metric): r.value for r in frame.itertuples()}
+    values = dict(
+        zip(zip(frame["examples"], frame["metric"], strict=True), frame["value"], strict=True)
+    )
     assert values == undisturbed.values()
     assert not list(store.checkpoint_dir(TRIAL).iterdir())
 

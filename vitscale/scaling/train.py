@@ -17,6 +17,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
 from vitscale.scaling.data.sources import Source, source_for
+from vitscale.scaling.models.initial import draw_parameters
 from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
 from vitscale.scaling.optimizer import apply_updates, decay_rates, gradient_transformation
 from vitscale.scaling.recipe import Loss, Recipe
@@ -58,7 +59,7 @@ class Training:
     """
 
     source: Source
-    init: Callable[[int], TrainState]
+    init: Callable[[ArrayLike], TrainState]
     step: Callable[[TrainState, Run], tuple[TrainState, Float[Array, ""]]]
     forward: Callable[[PyTree[Array], ArrayLike], tuple[Array, Array]]
 
@@ -79,23 +80,22 @@ def _training_for(shape: Shape, recipe: Recipe, layout: BlockLayout) -> Training
     source = source_for(recipe.data, image_size=recipe.image_size, channels=recipe.channels)
     optimizer = gradient_transformation(recipe)
 
-    def build(key: Array) -> Vit:
+    def build() -> Vit:
         return Vit(
             shape,
-            key,
             image_size=recipe.image_size,
             channels=recipe.channels,
             readout=recipe.readout,
             classes=source.classes,
             layout=layout,
             dtype=jnp.dtype(recipe.precision),
-            head_bias=_SIGMOID_HEAD_BIAS if recipe.loss == "sigmoid" else 0.0,
         )
 
-    graph, _ = nnx.split(nnx.eval_shape(lambda: build(jax.random.key(0))))
+    graph, template = split_vit(nnx.eval_shape(build))
+    head_bias = _SIGMOID_HEAD_BIAS if recipe.loss == "sigmoid" else 0.0
 
-    def init(seed: int) -> TrainState:
-        _, params = split_vit(build(_key(seed, "init")))
+    def init(seed: ArrayLike) -> TrainState:
+        params = draw_parameters(template, _key(seed, "init"), head_bias=head_bias)
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
 
     def batch_loss(params: PyTree[Array], images: Array, labels: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 from flax import nnx
 from jax import numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from vitscale.scaling.shape import Readout, Shape
 
@@ -22,17 +22,10 @@ BlockLayout = Literal["unrolled", "scanned"]
 
 _NORM_EPSILON = 1e-6
 
-_POSITION_STD = 0.9
-"""Initial size of learned positions, about that of embedded patches. With big_vision's
-1/sqrt(width), small nets spend their first thousand steps on telling positions apart, and the deeper
-the net the longer: at width 32 and 800 steps, depth 4 ends 0.25 nats behind depth 1; with 0.9 they
-are level."""
 
-
-def _dense(inputs: int, outputs: int, key: Key[Array, ""], *, dtype) -> nnx.Linear:
-    """Linear layer with a Xavier-uniform kernel and zero bias."""
-    init = nnx.initializers.xavier_uniform()
-    return nnx.Linear(inputs, outputs, kernel_init=init, dtype=dtype, rngs=nnx.Rngs(params=key))
+def _dense(inputs: int, outputs: int, dtype) -> nnx.Linear:
+    zeros = nnx.initializers.zeros
+    return nnx.Linear(inputs, outputs, kernel_init=zeros, dtype=dtype, rngs=nnx.Rngs(0))
 
 
 def _norm(width: int, dtype) -> nnx.LayerNorm:
@@ -57,13 +50,12 @@ def _attend(
 class Attention(nnx.Module):
     """Multi-head attention of `queries` to `tokens`, both of shape (batch, ., width)."""
 
-    def __init__(self, width: int, heads: int, key: Key[Array, ""], *, dtype):
-        keys = jax.random.split(key, 4)
+    def __init__(self, width: int, heads: int, *, dtype):
         self.heads = heads
-        self.query = _dense(width, width, keys[0], dtype=dtype)
-        self.key = _dense(width, width, keys[1], dtype=dtype)
-        self.value = _dense(width, width, keys[2], dtype=dtype)
-        self.out = _dense(width, width, keys[3], dtype=dtype)
+        self.query = _dense(width, width, dtype)
+        self.key = _dense(width, width, dtype)
+        self.value = _dense(width, width, dtype)
+        self.out = _dense(width, width, dtype)
 
     def __call__(self, queries: Array, tokens: Array) -> Array:
         mixed = _attend(self.query(queries), self.key(tokens), self.value(tokens), self.heads)
@@ -73,10 +65,9 @@ class Attention(nnx.Module):
 class Mlp(nnx.Module):
     """Two dense layers with a tanh GELU between: (batch, ., width) to the same."""
 
-    def __init__(self, width: int, mlp_dim: int, key: Key[Array, ""], *, dtype):
-        keys = jax.random.split(key)
-        self.up = _dense(width, mlp_dim, keys[0], dtype=dtype)
-        self.down = _dense(mlp_dim, width, keys[1], dtype=dtype)
+    def __init__(self, width: int, mlp_dim: int, *, dtype):
+        self.up = _dense(width, mlp_dim, dtype)
+        self.down = _dense(mlp_dim, width, dtype)
 
     def __call__(self, x: Array) -> Array:
         return self.down(nnx.gelu(self.up(x), approximate=True))
@@ -85,12 +76,11 @@ class Mlp(nnx.Module):
 class Block(nnx.Module):
     """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, shape: Shape, key: Key[Array, ""], *, dtype):
-        attention_key, mlp_key = jax.random.split(key)
+    def __init__(self, shape: Shape, *, dtype):
         self.attention_norm = _norm(shape.width, dtype)
-        self.attention = Attention(shape.width, shape.heads, attention_key, dtype=dtype)
+        self.attention = Attention(shape.width, shape.heads, dtype=dtype)
         self.mlp_norm = _norm(shape.width, dtype)
-        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, dtype=dtype)
+        self.mlp = Mlp(shape.width, shape.mlp_dim, dtype=dtype)
 
     def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
         normed = self.attention_norm(x)
@@ -104,13 +94,11 @@ class MapReadout(nnx.Module):
     Scaling Vision Transformers (arXiv 2106.04560), Section 3.2.
     """
 
-    def __init__(self, shape: Shape, key: Key[Array, ""], *, dtype):
-        probe_key, attention_key, mlp_key = jax.random.split(key, 3)
-        init = nnx.initializers.xavier_uniform()
-        self.probe = nnx.Param(init(probe_key, (1, shape.width))[None])
-        self.attention = Attention(shape.width, shape.heads, attention_key, dtype=dtype)
+    def __init__(self, shape: Shape, *, dtype):
+        self.probe = nnx.Param(jnp.zeros((1, 1, shape.width)))
+        self.attention = Attention(shape.width, shape.heads, dtype=dtype)
         self.norm = _norm(shape.width, dtype)
-        self.mlp = Mlp(shape.width, shape.mlp_dim, mlp_key, dtype=dtype)
+        self.mlp = Mlp(shape.width, shape.mlp_dim, dtype=dtype)
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
         probe = jnp.broadcast_to(self.probe[...], (tokens.shape[0], 1, tokens.shape[-1]))
@@ -125,16 +113,14 @@ class Vit(nnx.Module):
     - `classes`: outputs of the linear classifier; 0 leaves it out.
     - `layout`: whether the blocks are unrolled or scanned; the function is the same.
     - `dtype`: of the computation; parameters stay float32.
-    - `head_bias`: initial bias of the classifier (-10 for sigmoid losses over many classes).
 
-    Kernels start Xavier-uniform, and the classifier at zero. Starting what writes to the residual
-    stream smaller by 1/sqrt(2 depth), as GPT-2 does, measured worse at every depth tried.
+    A new model has zeros for kernels: `models/initial.py` draws the parameters to start from, or
+    they are loaded.
     """
 
     def __init__(
         self,
         shape: Shape,
-        key: Key[Array, ""],
         *,
         image_size: int,
         channels: int = 3,
@@ -142,28 +128,18 @@ class Vit(nnx.Module):
         classes: int = 0,
         layout: BlockLayout = "unrolled",
         dtype=jnp.float32,
-        head_bias: float = 0.0,
     ):
-        patch_key, position_key, blocks_key, readout_key, head_key = jax.random.split(key, 5)
-        width, tokens = shape.width, shape.tokens(image_size)
         self.patch, self.readout_kind = shape.patch, readout
-        self.embedding = _dense(channels * shape.patch**2, width, patch_key, dtype=dtype)
-        position = _POSITION_STD * jax.random.normal(position_key, (1, tokens, width))
-        self.position = nnx.Param(position)
+        self.embedding = _dense(channels * shape.patch**2, shape.width, dtype)
+        self.position = nnx.Param(jnp.zeros((1, shape.tokens(image_size), shape.width)))
         if readout == "tok":
-            self.class_token = nnx.Param(jnp.zeros((1, 1, width)))
-        self.blocks = _stack_blocks(shape, blocks_key, layout=layout, dtype=dtype)
-        self.final_norm = _norm(width, dtype)
+            self.class_token = nnx.Param(jnp.zeros((1, 1, shape.width)))
+        self.blocks = _stack_blocks(shape, layout=layout, dtype=dtype)
+        self.final_norm = _norm(shape.width, dtype)
         if readout == "map":
-            self.readout = MapReadout(shape, readout_key, dtype=dtype)
+            self.readout = MapReadout(shape, dtype=dtype)
         if classes:
-            self.head = nnx.Linear(
-                width,
-                classes,
-                kernel_init=nnx.initializers.zeros,
-                bias_init=nnx.initializers.constant(head_bias),
-                rngs=nnx.Rngs(params=head_key),
-            )
+            self.head = _dense(shape.width, classes, jnp.float32)
 
     def features(
         self, images: Float[Array, "batch height width channels"]
@@ -203,20 +179,12 @@ class Vit(nnx.Module):
         return run(x, self.blocks)
 
 
-def _stack_blocks(
-    shape: Shape, key: Key[Array, ""], *, layout: BlockLayout, dtype
-) -> nnx.List[Block] | Block:
-    """Blocks as a list, or as one block whose parameters have a leading depth axis; equal values.
-
-    Both are drawn as a stack, so that the time to compile the drawing does not grow with depth.
-    """
-    keys = jax.random.split(key, shape.depth)
-    stacked = nnx.vmap(lambda key: Block(shape, key, dtype=dtype))(keys)
+def _stack_blocks(shape: Shape, *, layout: BlockLayout, dtype) -> nnx.List[Block] | Block:
+    """Blocks as a list, or as one block whose parameters have a leading depth axis."""
     if layout == "scanned":
-        return stacked
-    graph, params = nnx.split(stacked)
-    layers = [jax.tree.map(lambda x, i=i: x[i], params) for i in range(shape.depth)]
-    return nnx.List([nnx.merge(graph, layer) for layer in layers])
+        build = nnx.vmap(lambda _: Block(shape, dtype=dtype))
+        return build(jnp.arange(shape.depth))
+    return nnx.List([Block(shape, dtype=dtype) for _ in range(shape.depth)])
 
 
 def patches(
