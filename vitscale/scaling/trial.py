@@ -99,7 +99,7 @@ class _Runner:
         first = trial.trunk_steps(self._remaining[0])
         saved = self._trunk_line.newest(start, up_to_step=first)
         self._trunk = saved or Saved(start, 0.0)
-        self._steps_told += int(self._trunk.state.step)
+        self._total_steps -= int(self._trunk.state.step)
 
     def measure(self, duration: int) -> None:
         """Bring the trunk to where the cooldown of `duration` starts, cool down, evaluate, append."""
@@ -117,7 +117,7 @@ class _Runner:
             branch = line.newest(cooled.state, up_to_step=steps) or Saved(
                 jax.tree.map(lambda x: x.copy(), cooled.state), cooled.seconds
             )
-            self._steps_told += int(branch.state.step) - trial.trunk_steps(duration)
+            self._total_steps -= int(branch.state.step) - trial.trunk_steps(duration)
             run = self._run(steps, steps - trial.trunk_steps(duration))
             cooled = self._train(branch, run, steps, "cooldown", line)
         self._evaluate_and_append(duration, cooled)

@@ -75,12 +75,13 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write `figure` as PNG, SVG or PDF, by the suffix of `path`; whole or not at all.
 
-    Raises `ValueError` for another suffix and `OSError` where it cannot be written.
+    Its folder is made where it is missing. Raises `ValueError` for another suffix and `OSError` where it cannot be written.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in _KINDS:
         raise ValueError(f"{path} ends in {kind!r}; a figure is written as {', '.join(_KINDS)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with matplotlib.rc_context({"svg.hashsalt": "vitscale", "pdf.fonttype": 42}):
