@@ -1,6 +1,6 @@
 """Two single-threaded workers against one two-threaded worker, on two cores, in one run.
 
-    uv run python benchmarks/workers.py                  # about 2 minutes
+uv run python benchmarks/workers.py                  # about 2 minutes
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitscale.fits.rounding import round_shape
-from vitscale.fits.rule import Rule
+from vitscale.fits.rule import WITHOUT_INTERVAL, Rule
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import Readout, Shape
 
@@ -92,8 +92,8 @@ class Answer:
         return [
             f"shape for {self.flops:.3g} training FLOPs",
             *rows,
-            f"  {self.params / 1e6:,.4g} M parameters, {self.forward_flops / 1e9:,.4g} GFLOPs an "
-            f"image forward at {self.setting.image_size} px; train on {self.images:,.3g} images",
+            f"  {_count(self.params)} parameters, {_flops(self.forward_flops)} an image forward "
+            f"at {self.setting.image_size} px; train on {_count(self.images)} images",
             f"  from: {self.source}",
             *(f"  caution: {warning}" for warning in self.warnings),
         ]
@@ -135,14 +135,14 @@ def answer(
         forward_flops=forward,
         images=flops / (3 * forward),
         source=rule.source,
-        warnings=tuple(_warnings(sizes, flops, measured_flops)),
+        warnings=tuple(_warnings(rule, sizes, flops, measured_flops)),
     )
 
 
 def show_interval(interval: Interval) -> str:
     """An estimate with its interval, or with a word on what is not known."""
     low, high = interval.low, interval.high
-    if low > 0 and math.isfinite(high):
+    if _closed(interval):
         if low == high:
             return f"{interval.estimate:.4g}"
         return f"{interval.estimate:.4g} [{low:.4g}, {high:.4g}]"
@@ -153,19 +153,42 @@ def show_interval(interval: Interval) -> str:
     return f"{interval.estimate:.4g} (interval unknown)"
 
 
-def _warnings(sizes: Mapping[str, Interval], flops: float, measured: float | None) -> list[str]:
+def _count(value: float) -> str:
+    for size, name in ((1e9, " billion"), (1e6, " million")):
+        if value >= size:
+            return f"{value / size:,.4g}{name}"
+    return f"{value:,.0f}"
+
+
+def _flops(value: float) -> str:
+    for size, name in ((1e12, "TFLOPs"), (1e9, "GFLOPs"), (1e6, "MFLOPs")):
+        if value >= size:
+            return f"{value / size:,.4g} {name}"
+    return f"{value:,.0f} FLOPs"
+
+
+def _warnings(
+    rule: Rule, sizes: Mapping[str, Interval], flops: float, measured: float | None
+) -> list[str]:
     found = []
     if measured is not None and flops > 10 * measured:
         found.append(
             f"this budget is {flops / measured:,.3g} times the most compute that was measured; "
             f"the law is extrapolated that far"
         )
+    unknown = [name for name, size in sizes.items() if not _closed(size)]
+    if unknown and all(rule.exponents[k].method == WITHOUT_INTERVAL for k in unknown):
+        found.append("the exponents are published without intervals, so none is known here")
+    elif unknown:
+        found.append(f"the data do not bound {', '.join(unknown)}; treat that as a guess")
     for name, size in sizes.items():
-        if size.low <= 0 or not math.isfinite(size.high):
-            found.append(f"the data do not bound {name}; treat it as a guess")
-        elif size.high > 2 * size.low:
+        if _closed(size) and size.high > 2 * size.low:
             found.append(
                 f"{name} is known only to a factor of {size.high / size.low:.2g} "
                 f"({int(100 * size.level)}% interval)"
             )
     return found
+
+
+def _closed(interval: Interval) -> bool:
+    return interval.low > 0 and math.isfinite(interval.high)

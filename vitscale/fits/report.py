@@ -19,7 +19,7 @@ def fit_lines(fit: StarFit) -> list[str]:
             f"{dimension.n} points of {dimension.models} networks, "
             f"rms {100 * dimension.rms:.2g}%"
         )
-    for test in fit.sharing_tests:
+    for test in fit.sharing_tests if len(fit.dimensions) > 1 else ():
         shared = " and ".join(test.share.split("+"))
         verdict = "is not rejected" if test.advised else "is rejected"
         exponents = ", ".join(f"{name} {s:.3f}" for name, s in test.s.items())

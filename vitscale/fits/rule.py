@@ -18,6 +18,9 @@ from vitscale.scaling.shape import CONVENTIONS, DIMENSIONS, named_shape
 
 _FLOPS_PER_FORWARD_GFLOP = 3e9
 
+WITHOUT_INTERVAL = "published without interval"
+"""Method of the open intervals of a published rule."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StartingPoint:
@@ -175,8 +178,7 @@ def published_rule(name: str) -> Rule:
     return Rule(
         start=SOVIT_X0,
         exponents={
-            k: without_interval(s, "published without interval")
-            for k, s in SOVIT_EXPONENTS[name].items()
+            k: without_interval(s, WITHOUT_INTERVAL) for k, s in SOVIT_EXPONENTS[name].items()
         },
         weights=equal_weights(SOVIT_EXPONENTS[name]),
         source=f"Getting ViT in Shape (arXiv 2305.13035), exponents {name}",
@@ -227,7 +229,7 @@ def x0_from_star(fit: StarFit, t: float | None = None) -> StartingPoint:
     """A starting point from the star alone: x*_k(t) of every dimension at one measured compute.
 
     The star finds each x*_k with the other dimensions at the large centre, so this is a fallback for
-    when no grid was measured. `t` defaults to the geometric middle of the compute that all arms
+    when no grid was measured, or its optimum lies on its edge. `t` defaults to the geometric middle of the compute that all arms
     share. Raises `ValueError` where a dimension has no optimum or `t` is outside the data.
     """
     low = max(d.t_range[0] for d in fit.dimensions.values())
@@ -254,7 +256,7 @@ def x0_from_star(fit: StarFit, t: float | None = None) -> StartingPoint:
         flops_per_unit=fit.flops_per_unit,
         source=(
             f"optima of the star at {chosen:.3g} {fit.compute_unit}, each with the other dimensions "
-            f"at the centre (a fallback: no grid was measured)"
+            f"at the centre (a fallback, as no grid gives a starting point)"
         ),
     )
 
