@@ -60,7 +60,7 @@ def small_law(shape: Shape, examples: int) -> float:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     """A star and a grid, measured by a known law with 0.3% noise."""
-    center = Shape(width=64, depth=12, mlp_dim=256, heads=4, patch=4)
+    center = Shape(width=64, depth=12, mlp_dim=256, heads=16, patch=4)
     star = StarSweep(
         center=center,
         arms={"width": (8, 16, 24, 32), "depth": (1, 2, 4, 6), "mlp_dim": (8, 16, 32, 64)},
@@ -69,12 +69,12 @@ def store(tmp_path_factory) -> Path:
         head_dim=4,
     )
     grid = GridSweep(
-        widths=(8, 12, 16, 24),
+        widths=(12, 16, 24, 32),
         depths=(1, 2, 3, 4),
-        mlp_dims=(8, 16, 32, 48),
+        mlp_dims=(16, 32, 48, 64),
         patch=4,
         recipe=RECIPE,
-        durations=(64 * 400, 64 * 800, 64 * 1600),
+        durations=(64 * 200, 64 * 800, 64 * 3200),
         head_dim=4,
     )
     store = Store.open(tmp_path_factory.mktemp("cli") / "store", create=True)
@@ -254,7 +254,8 @@ class TestSweep:
 
     def test_data_that_cannot_be_had_is_refused_before_training(self, capsys, tmp_path):
         message = refused(capsys, "sweep", "star", "sovit", "--store", tmp_path / "store")
-        assert "jft-3b" in message and "not public" in message
+        assert "jft-3b" in message and "never published" in message
+        assert not (tmp_path / "store").exists()
 
     @pytest.mark.slow
     def test_a_tiny_sweep_trains_for_real_and_is_not_repeated(self, capsys, tmp_path):
@@ -288,7 +289,7 @@ class TestRefusals:
         return tmp_path / "broken.csv"
 
     def test_missing_column_names_what_is_there(self, capsys, tmp_path):
-        source = self.csv(tmp_path, lambda f: f.rename(columns={"error": "err"}, inplace=True))
+        source = self.csv(tmp_path, lambda f: f.insert(0, "err", f.pop("error")))
         message = refused(capsys, "fit", source, *STAR_FLAGS)
         assert "--error" in message and "err" in message
 

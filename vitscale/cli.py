@@ -257,6 +257,8 @@ def _sweep(command: Sweep) -> int:
     engine = LocalEngine(workers=command.workers, threads=command.threads)
     try:
         store = None
+        if not show_only:
+            engine.check(plan.trials[0])  # before anything is made
         if command.store is not None and (command.store.exists() or not show_only):
             store = Store.open(command.store, create=not show_only)
         bill = preview(
@@ -279,7 +281,7 @@ def _sweep(command: Sweep) -> int:
         display = None
         if not command.json:
             for line in preview_lines(bill):
-                print(line, flush=True)
+                print(line, file=sys.stderr, flush=True)
             display = run_display()
         report = run(plan, engine, store, display=display)
     finally:

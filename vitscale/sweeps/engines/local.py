@@ -75,17 +75,21 @@ class LocalEngine:
     def capacity(self) -> int:
         return self.workers - sum(worker.trial_id is not None for worker in self._pool)
 
-    def submit(self, trial: Trial, store: Store) -> None:
-        """Start one attempt at `trial`.
-
-        Raises `ValueError` where its data cannot be had, `RuntimeError` where there is no room.
-        """
+    def check(self, trial: Trial) -> None:
+        """Raise `ValueError`, with the way out, where the data of `trial` cannot be had."""
         if self._runner == "train" and trial.recipe.data in UNAVAILABLE_DATA:
             raise ValueError(
                 f"data={trial.recipe.data!r} cannot be trained on here: "
                 f"{UNAVAILABLE_DATA[trial.recipe.data]}; plan and price this sweep, or run its "
                 f"shapes with a recipe whose data you have"
             )
+
+    def submit(self, trial: Trial, store: Store) -> None:
+        """Start one attempt at `trial`.
+
+        Raises `ValueError` where its data cannot be had, `RuntimeError` where there is no room.
+        """
+        self.check(trial)
         if self.capacity() < 1:
             raise RuntimeError(f"all {self.workers} workers are busy; poll until one is free")
         worker = self._idle_worker(store.log_path(trial.id))
