@@ -47,7 +47,7 @@ def final_metrics(shape: Shape, factor: float, steps: int, seed: int) -> dict[st
 
 def main() -> None:
     """Run the check, print its table, and keep it as CSV."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()

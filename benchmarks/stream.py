@@ -14,7 +14,7 @@ os.environ.setdefault("NPROC", "1")
 import jax
 import numpy as np
 
-from vitscale.scaling.data import sources
+from vitscale.scaling.data import catalog, sources
 from vitscale.scaling.recipe import RECIPES
 from vitscale.scaling.schedule import NEVER
 from vitscale.scaling.shape import Shape
@@ -47,6 +47,7 @@ def main() -> None:
     sources.SOURCES["fixed"] = dataclasses.replace(
         glyphs, training_batch=lambda key, size: fixed_batch
     )
+    catalog.CATALOG["fixed"] = catalog.CATALOG["glyphs"]
     fixed_recipe = dataclasses.replace(recipe, data="fixed")
     print("width depth mlp_dim   drawn ms   fixed ms   stream's part")
     for width, depth, mlp_dim in SHAPES:

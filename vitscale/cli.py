@@ -130,8 +130,8 @@ class Fit:
     """In a store: which metric to fit."""
     recipe: str | None = None
     """In a store: which recipe_id to fit, where there are several."""
-    center: bool = True
-    """Whether the star's centre takes part in the fit."""
+    no_center: bool = False
+    """Leave the star's centre out of the fit."""
     t_ref: float | None = None
     """Compute at which optimal sizes are given, in the column's unit (default: the largest)."""
     resamples: int = 200
@@ -155,7 +155,8 @@ class ShapeFor:
     fit: Path | None = None
     """What `vitscale fit --out` wrote. Without it, the published rule."""
     rule: str = "sovit-figure1"
-    """Published rule to use without --fit: sovit-figure1 or sovit-text."""
+    """Published exponents to use without --fit: sovit-figure1, sovit-text, sovit-figure5 or
+    sovit-multitask."""
     emit: Path | None = None
     """Folder to write the configs for timm, Hugging Face and big_vision into."""
     classes: int = 0
@@ -190,6 +191,8 @@ class Reproduce:
 
     paper: Positional[Literal["sovit"]]
     """What to reproduce."""
+    figures: Path | None = None
+    """Folder to draw the star curves and the optimal shapes into."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -225,6 +228,9 @@ def run(arguments: list[str]) -> int:
         if isinstance(error, BrokenPipeError):
             return _output_closed()
         return _refuse(_sentence(error))
+    except RuntimeError as error:
+        print(f"vitscale: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 1
@@ -257,7 +263,7 @@ def _sweep(command: Sweep) -> int:
     engine = LocalEngine(workers=command.workers, threads=command.threads)
     try:
         store = None
-        if not show_only:
+        if command.calibrate or not show_only:
             engine.check(plan.trials[0])  # before anything is made
         if command.store is not None and (command.store.exists() or not show_only):
             store = Store.open(command.store, create=not show_only)
@@ -333,13 +339,27 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
     from vitscale.fits.tables import star_table
 
     options: dict[str, Any] = {
-        "include_center": command.center,
+        "include_center": not command.no_center,
         "t_ref": command.t_ref,
         "resamples": command.resamples,
     }
     frame = read_table(command.source)
-    mapped = [command.x, command.dimension, command.compute, command.error, command.model]
-    if is_store(frame) and not any(mapped):
+    mapped = {
+        "--x": command.x,
+        "--dimension": command.dimension,
+        "--compute": command.compute,
+        "--error": command.error,
+        "--is-center": command.is_center,
+        "--model": command.model,
+        "--flops-per-unit": command.flops_per_unit,
+    }
+    if is_store(frame):
+        given = [flag for flag, value in mapped.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} maps the columns of a table, but {command.source} is a store, "
+                f"whose columns are known; choose its rows with --metric and --recipe"
+            )
         return fit_store(frame, metric=command.metric, recipe=command.recipe, **options)
     for flag, value in (("--metric", command.metric), ("--recipe", command.recipe)):
         if value is not None:
@@ -414,7 +434,21 @@ def _reproduce(command: Reproduce) -> int:
     from vitscale.fits.reproduce import reproduce_sovit
 
     result = reproduce_sovit()
-    _output(command.json, result.to_dict(), result.lines)
+    written = []
+    if command.figures is not None:
+        from vitscale.fits import plots
+        from vitscale.fits.rule import flops_like
+
+        published = {"SoViT-400m": (result.published, flops_like(result.like))}
+        drawn = {
+            "star.png": plots.star_figure(result.table, result.fit),
+            "optimal_shape.png": plots.optimal_shape_figure(
+                result.rule, result.fit, compare=published
+            ),
+        }
+        written = [plots.save(f, command.figures / name) for name, f in drawn.items()]
+    lines = [*result.lines(), *(f"wrote {path}" for path in written)]
+    _output(command.json, result.to_dict(), lambda: lines)
     return 0
 
 

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vitscale.scaling.measurement import Measurement
@@ -149,9 +151,37 @@ def test_divergence_is_recorded_with_its_reason(tmp_path):
         assert "smaller learning rate" in row.reason
 
 
+def test_a_model_that_breaks_in_its_last_step_is_recorded_as_diverged(tmp_path, monkeypatch):
+    # The loss of each batch is taken before its update, so the last update shows at evaluation only.
+    def broken(training, params, images):
+        return np.full((len(images), SHAPE.width), np.nan), np.full((len(images), 128), np.nan)
+
+    monkeypatch.setattr("vitscale.scaling.trial.forward_all", broken)
+    sink = run(TRIAL, tmp_path)
+    assert [row.status for [row] in sink.rows.values()] == ["diverged"] * 3
+
+
+def test_a_duration_added_later_pays_for_its_trunk(tmp_path):
+    sink = MemorySink(tmp_path / "one")
+    run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[:1]), sink)
+    shutil.rmtree(tmp_path / "one")  # as a store forgets the checkpoints of a finished trial
+    run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[:2]), sink)
+    added = sink.rows[TRIAL.durations[1]][0]
+    assert added.spent_flops == added.train_flops
+
+
+def test_a_shorter_duration_added_to_a_started_trial_is_checkpointed_too(undisturbed, tmp_path):
+    # The trunk has checkpoints far beyond the new duration; its line goes on from where it can.
+    sink = MemorySink(tmp_path)
+    run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[2:]), sink, checkpoint_seconds=0)
+    assert any((tmp_path / "trunk").iterdir())
+    run_trial(TRIAL, sink, checkpoint_seconds=0)
+    assert sink.values() == undisturbed.values()
+
+
 def test_untrainable_recipes_say_so(tmp_path):
     jft = dataclasses.replace(RECIPE, data="jft-3b")
-    with pytest.raises(ValueError, match=r"JFT-3B.*not public.*glyphs"):
+    with pytest.raises(ValueError, match="JFT-3B is internal to Google and was never published"):
         run(Trial(shape=SHAPE, recipe=jft, durations=(16 * 60,)), tmp_path)
     with pytest.raises(ValueError, match="'adafactor' can be planned and priced but not trained"):
         recipe = dataclasses.replace(RECIPE, optimizer="adafactor")

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import pandas as pd
+
 from vitscale.fits.answer import show_interval
 from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.rule import (
@@ -24,11 +26,17 @@ SOVIT_COMPUTE = "ViT-g/14 x 16e9"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """Predicted against published sizes of SoViT-400m/14, by where the exponents come from."""
+    """Predicted against published sizes of SoViT-400m/14, by where the exponents come from.
 
+    `table` holds the published star, `fit` and `rule` what we make of it.
+    """
+
+    like: str
     flops: float
     published: Shape
+    table: pd.DataFrame
     fit: StarFit
+    rule: Rule
     exponents: dict[str, dict[str, Interval]]
     predicted: dict[str, dict[str, Interval]]
 
@@ -39,7 +47,7 @@ class Reproduction:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "like": SOVIT_COMPUTE,
+            "like": self.like,
             "train_flops": self.flops,
             "published": dataclasses.asdict(self.published),
             "rules": {
@@ -82,15 +90,20 @@ def reproduce_sovit() -> Reproduction:
     Beside our own fit's exponents stand those that the paper plots in Figure 1 and prints in its
     text, which differ (`docs/method.md` says how).
     """
-    fit = fit_star(star_table(load_sovit_star(), compute="forward_gflops"))
+    table = star_table(load_sovit_star(), compute="forward_gflops")
+    fit = fit_star(table)
+    ours = rule_from_fit(fit, SOVIT_X0)
     flops = flops_like(SOVIT_COMPUTE)
     rules: dict[str, Rule] = {
         "paper, Figure 1": published_rule("sovit-figure1"),
         "paper, text": published_rule("sovit-text"),
-        "our fit": rule_from_fit(fit, SOVIT_X0),
+        "our fit": ours,
     }
     return Reproduction(
+        like=SOVIT_COMPUTE,
         flops=flops,
+        table=table,
+        rule=ours,
         published=named_shape("So400m/14"),
         fit=fit,
         exponents={name: rule.exponents for name, rule in rules.items()},

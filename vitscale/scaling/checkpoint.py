@@ -42,8 +42,14 @@ class CheckpointLine:
             self._manager.save(step, args=ocp.args.StandardSave(saved._asdict()))
 
     def newest(self, template: TrainState, *, up_to_step: int) -> Saved | None:
-        """The latest state at or before `up_to_step`, shaped like `template`; None if there is none."""
-        steps = [step for step in self._manager.all_steps() if step <= up_to_step]
+        """The latest state at or before `up_to_step`, shaped like `template`; None if there is none.
+
+        Later ones are deleted: the line goes on from here, and Orbax saves no step before its last.
+        """
+        for step in self._manager.all_steps():
+            if step > up_to_step:
+                self._manager.delete(step)
+        steps = list(self._manager.all_steps())
         if not steps:
             return None
         abstract = jax.eval_shape(lambda: Saved(template, 0.0)._asdict())

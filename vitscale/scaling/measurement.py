@@ -39,7 +39,8 @@ class Measurement:
     train_flops: float
     """3 x forward FLOPs x examples: the compute of a run of this duration alone."""
     spent_flops: float
-    """What this duration really cost: its cooldown, and the part of the trunk not paid before."""
+    """What this duration really cost: its cooldown, and the trunk's steps since the last duration. A
+    duration added to a finished trial pays for the trunk anew."""
     status: Status
     reason: str
     metric: str

@@ -15,15 +15,7 @@ from vitscale.scaling.recipe import Recipe
 
 
 def gradient_transformation(recipe: Recipe) -> optax.GradientTransformation:
-    """Clip by global norm, then precondition: gradients in, unit-learning-rate updates out.
-
-    Raises `ValueError` for an optimizer that this version can plan with but not run.
-    """
-    if recipe.optimizer != "adamw":
-        raise ValueError(
-            f"optimizer={recipe.optimizer!r} can be planned and priced but not trained by this "
-            f"version; use optimizer='adamw'"
-        )
+    """Clip by global norm, then precondition: gradients in, unit-learning-rate updates out."""
     return optax.chain(
         optax.clip_by_global_norm(recipe.clip_norm),
         optax.scale_by_adam(

@@ -181,7 +181,7 @@ class Trial:
         """Hash of the scientific configuration: names the stored files.
 
         Durations are left out where the trunk does not depend on them, so that asking a measured
-        trial for one more duration costs that duration only.
+        trial for one more duration repeats no measurement.
         """
         identity: dict[str, object] = {
             "shape": dataclasses.asdict(self.shape),

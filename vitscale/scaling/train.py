@@ -16,7 +16,8 @@ from flax import nnx
 from jax import numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from vitscale.scaling.data.sources import Source, source_for
+from vitscale.scaling.data.catalog import check_trainable
+from vitscale.scaling.data.sources import SOURCES, Source
 from vitscale.scaling.models.initial import draw_parameters
 from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
 from vitscale.scaling.optimizer import apply_updates, decay_rates, gradient_transformation
@@ -59,6 +60,7 @@ class Training:
     """
 
     source: Source
+    classes: int
     init: Callable[[ArrayLike], TrainState]
     step: Callable[[TrainState, Run], tuple[TrainState, Float[Array, ""]]]
     forward: Callable[[PyTree[Array], ArrayLike], tuple[Array, Array]]
@@ -77,7 +79,8 @@ def training_for(shape: Shape, recipe: Recipe, layout: BlockLayout | None = None
 
 @functools.lru_cache(maxsize=64)
 def _training_for(shape: Shape, recipe: Recipe, layout: BlockLayout) -> Training:
-    source = source_for(recipe.data, image_size=recipe.image_size, channels=recipe.channels)
+    classes = check_trainable(recipe).classes
+    source = SOURCES[recipe.data]
     optimizer = gradient_transformation(recipe)
 
     def build() -> Vit:
@@ -86,7 +89,7 @@ def _training_for(shape: Shape, recipe: Recipe, layout: BlockLayout) -> Training
             image_size=recipe.image_size,
             channels=recipe.channels,
             readout=recipe.readout,
-            classes=source.classes,
+            classes=classes,
             layout=layout,
             dtype=jnp.dtype(recipe.precision),
         )
@@ -131,6 +134,7 @@ def _training_for(shape: Shape, recipe: Recipe, layout: BlockLayout) -> Training
 
     return Training(
         source=source,
+        classes=classes,
         init=jax.jit(init),
         step=jax.jit(step, donate_argnums=0),
         forward=jax.jit(forward),

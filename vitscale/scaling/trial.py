@@ -100,6 +100,11 @@ class _Runner:
         saved = self._trunk_line.newest(start, up_to_step=first)
         self._trunk = saved or Saved(start, 0.0)
         self._total_steps -= int(self._trunk.state.step)
+        # What the trunk has been charged for; a trunk that starts anew is paid for anew.
+        done = [trial.trunk_steps(d) for d in trial.durations if d < self._remaining[0]]
+        self._charged_step = min(max(done, default=0), int(self._trunk.state.step))
+        self._saved_at = time.monotonic()
+        self._compiled = False
 
     def measure(self, duration: int) -> None:
         """Bring the trunk to where the cooldown of `duration` starts, cool down, evaluate, append."""
@@ -146,10 +151,13 @@ class _Runner:
     def _train(
         self, start: Saved, run: Run, until: int, phase: Phase, line: CheckpointLine
     ) -> Saved:
-        """Train from `start` to step `until`, saving to `line` every `checkpoint_seconds`."""
+        """Train from `start` to step `until`, saving to `line` every `checkpoint_seconds`.
+
+        The first step of a process compiles; it is left out of the seconds.
+        """
         state, seconds = start
         step = int(state.step)
-        began = saved_at = time.monotonic()
+        began = time.monotonic()
         while step < until:
             window_began = time.monotonic()
             window = min(WINDOW_STEPS - step % WINDOW_STEPS, until - step)
@@ -157,19 +165,25 @@ class _Runner:
             for _ in range(window):
                 state, loss = self._training.step(state, run)
                 losses.append(loss)
+                if not self._compiled:
+                    loss.block_until_ready()
+                    self._compiled = True
+                    began = window_began = time.monotonic()
             step += window
             self._check_loss(np.asarray(jax.device_get(losses)), step)
             now = time.monotonic()
             self._rate = window * self._trial.recipe.batch_size / (now - window_began)
             self._report(phase, window)
-            if now - saved_at >= self._checkpoint_seconds:
+            if now - self._saved_at >= self._checkpoint_seconds:
+                if line is not self._trunk_line:
+                    self._trunk_line.save(self._trunk)  # or the way to this branch would be lost
                 line.save(Saved(state, seconds + now - began))
-                saved_at = time.monotonic()
+                self._saved_at = time.monotonic()
         return Saved(state, seconds + time.monotonic() - began)
 
     def _check_loss(self, losses: np.ndarray, step: int) -> None:
         self._loss = float(losses.mean())
-        limit = _DIVERGED * chance_loss(self._trial.recipe.loss, self._training.source.classes)
+        limit = _DIVERGED * chance_loss(self._trial.recipe.loss, self._training.classes)
         if not math.isfinite(self._loss) or self._loss > limit:
             raise DivergedError(
                 f"loss {self._loss:.4g} at step {step}, where knowing nothing gives "
@@ -195,9 +209,11 @@ class _Runner:
         began = time.monotonic()
         metrics = list(evaluate(self._training, cooled.state.params))
         seconds = time.monotonic() - began
+        spent_steps = self._trial.steps(duration) - self._charged_step
         rows = [
             self._row(
                 duration,
+                spent_steps=spent_steps,
                 metric=metric,
                 value=value,
                 value_sd=value_sd,
@@ -207,15 +223,17 @@ class _Runner:
             )
             for metric, value, value_sd, draws in metrics
         ]
-        if not all(math.isfinite(row.value or 0.0) for row in rows):
-            raise DivergedError(f"the model cooled down at {duration} examples gives NaN")
         self._store.append(self._trial, duration, rows)
+        self._charged_step = self._trial.trunk_steps(duration)
 
     def record_divergence(self, reason: str) -> None:
-        """One `diverged` row for every duration that the trial can no longer reach."""
+        """One `diverged` row for every duration that the trial can no longer reach; the first of
+        them bears the cost."""
+        spent_steps = self._steps_told
         for duration in self._remaining:
             row = self._row(
                 duration,
+                spent_steps=spent_steps,
                 status="diverged",
                 reason=reason,
                 metric="",
@@ -226,10 +244,10 @@ class _Runner:
                 eval_seconds=0.0,
             )
             self._store.append(self._trial, duration, [row])
+            spent_steps = 0
 
-    def _row(self, duration: int, **values) -> Measurement:
+    def _row(self, duration: int, *, spent_steps: int, **values) -> Measurement:
         trial, recipe, shape = self._trial, self._trial.recipe, self._trial.shape
-        before = [d for d in trial.durations if d < duration]
         fields = {
             "trial_id": trial.id,
             "recipe_id": recipe.id,
@@ -245,7 +263,10 @@ class _Runner:
             "steps": trial.steps(duration),
             "examples": duration,
             "train_flops": trial.train_flops(duration),
-            "spent_flops": trial.spent_flops([*before, duration]) - trial.spent_flops(before),
+            "spent_flops": 3.0
+            * trial.forward_flops_per_example()
+            * recipe.batch_size
+            * spent_steps,
             "status": "ok",
             "reason": "",
             "metric_version": METRIC_VERSION,
@@ -263,9 +284,13 @@ def evaluate(
 
     `upstream_loss` (softmax cross-entropy, nats) and `upstream_error` on fresh images of the training
     classes, and for each few-shot task of the source `<task>_<k>shot_error`.
+
+    Raises `DivergedError` where the model's outputs are not finite.
     """
     images, labels = training.source.evaluation_examples()
     _, logits = forward_all(training, params, images)
+    if not np.isfinite(logits).all():
+        raise DivergedError("the cooled-down model gives NaN or infinity")
     log_probabilities = special.log_softmax(logits, axis=-1)
     yield "upstream_loss", -float(log_probabilities[np.arange(len(labels)), labels].mean()), None, 1
     yield "upstream_error", float(np.mean(logits.argmax(-1) != labels)), None, 1

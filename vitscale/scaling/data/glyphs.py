@@ -16,16 +16,16 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from vitscale.scaling.data.catalog import CATALOG
 from vitscale.scaling.evaluate.fewshot import FewshotTask
 
 CLASS_SEED = 20210608
-CLASSES = 128
 HELD_OUT_CLASSES = 32
 ZIPF_EXPONENT = 1.0
 STROKES = 3
 POINTS_A_STROKE = 10
-IMAGE_SIZE = 16
-CHANNELS = 1
+IMAGE_SIZE = CATALOG["glyphs"].image_size
+CLASSES = CATALOG["glyphs"].classes
 
 _POOL_A_CLASS, _TEST_A_CLASS = 32, 64
 _EVALUATION_EXAMPLES = 2048

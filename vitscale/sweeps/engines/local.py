@@ -18,17 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
+from vitscale.scaling.data.catalog import check_trainable
 from vitscale.scaling.progress import Progress, Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
-
-UNAVAILABLE_DATA = {
-    "jft-3b": "JFT-3B is internal to Google and was never published",
-}
-"""Data that a recipe may name, for planning, but that cannot be trained on."""
 
 _CALIBRATION_LIMIT_S = 600.0
 
@@ -76,13 +72,9 @@ class LocalEngine:
         return self.workers - sum(worker.trial_id is not None for worker in self._pool)
 
     def check(self, trial: Trial) -> None:
-        """Raise `ValueError`, with the way out, where the data of `trial` cannot be had."""
-        if self._runner == "train" and trial.recipe.data in UNAVAILABLE_DATA:
-            raise ValueError(
-                f"data={trial.recipe.data!r} cannot be trained on here: "
-                f"{UNAVAILABLE_DATA[trial.recipe.data]}; plan and price this sweep, or run its "
-                f"shapes with a recipe whose data you have"
-            )
+        """Raise `ValueError`, with the way out, where `trial` cannot be trained here."""
+        if self._runner == "train":
+            check_trainable(trial.recipe)
 
     def submit(self, trial: Trial, store: Store) -> None:
         """Start one attempt at `trial`.
