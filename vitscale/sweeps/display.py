@@ -8,7 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vitscale.sweeps.preview import Preview
+from vitscale.scaling.shape import Shape
+from vitscale.sweeps.preview import Preview, TrialCost
 from vitscale.sweeps.run import Display, RunReport, RunState
 
 _LINE_EVERY_S = 10.0
@@ -107,24 +108,41 @@ def report_lines(report: RunReport) -> list[str]:
 
 
 def preview_tables(preview: Preview) -> Group:
-    """The bill of a plan as a table, its totals and its warnings."""
+    """The bill of a plan as a table with a row for each shape, its totals and its warnings."""
     table = Table(title=f"{preview.plan.name} ({preview.plan.kind})", title_justify="left")
-    for name in ("width", "depth", "mlp_dim", "heads", "seed", "params", "forward FLOPs"):
-        table.add_column(name, justify="right")
-    for name in ("train FLOPs", "spent FLOPs", "to do"):
-        table.add_column(name, justify="right")
+    columns = (
+        "width",
+        "depth",
+        "mlp_dim",
+        "heads",
+        "params",
+        "FLOPs/image",
+        "train FLOPs",
+        "to do",
+    )
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    by_shape: dict[Shape, list[TrialCost]] = {}
     for cost in preview.costs:
-        shape = cost.trial.shape
+        by_shape.setdefault(cost.trial.shape, []).append(cost)
+    for shape, costs in by_shape.items():
+        todo = sum(len(cost.remaining_durations) for cost in costs)
         table.add_row(
             *map(str, (shape.width, shape.depth, shape.mlp_dim, shape.heads)),
-            str(cost.trial.recipe.seed),
-            f"{cost.params:,}",
-            f"{cost.forward_flops_per_example:.4g}",
-            f"{cost.separate_flops:.3g}",
-            f"{cost.spent_flops:.3g}",
-            f"{len(cost.remaining_durations)}/{len(cost.trial.durations)}",
+            _short(costs[0].params),
+            f"{costs[0].forward_flops_per_example:.2e}",
+            f"{sum(cost.spent_flops for cost in costs):.2e}",
+            f"{todo}/{sum(len(cost.trial.durations) for cost in costs)}",
         )
     return Group(table, *map(Text, preview_lines(preview)))
+
+
+def _short(count: float) -> str:
+    """Three digits and a letter."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:g}"
 
 
 def preview_lines(preview: Preview) -> list[str]:
