@@ -1,5 +1,6 @@
 """The joint rule against the curves of Figure 1, the grid's choice, and rounding."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -22,9 +23,9 @@ from vitscale.fits.rule import (
     flops_like,
     published_rule,
     rule_from_fit,
-    x0_from_star,
 )
 from vitscale.fits.shape_law import fit_star
+from vitscale.fits.star_start import x0_from_star
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import Shape
 
@@ -116,9 +117,36 @@ def test_starting_point_from_the_star(fit):
         x0_from_star(fit, 1e15)
 
 
+def test_a_start_off_the_star_covers_every_other_start_off_it(fit):
+    low = max(d.t_range[0] for d in fit.dimensions.values())
+    high = min(d.t_range[1] for d in fit.dimensions.values())
+    sizes = rule_from_fit(fit, x0_from_star(fit)).sizes(1e13)
+    starts = [x0_from_star(fit, t) for t in np.geomspace(low, high, 9).clip(low, high)]
+    others = [rule_from_fit(fit, start).sizes(1e13) for start in starts]
+    for name, size in sizes.items():
+        estimates = [other[name].estimate for other in others]
+        # x* grows by t^s along the star and by t^(s/3) along the rule.
+        spread = (high / low) ** (fit.dimensions[name].s.estimate * 2 / 3)
+        assert max(estimates) / min(estimates) == pytest.approx(spread)
+        assert size.low < min(estimates) and max(estimates) < size.high
+
+
+def test_a_start_off_the_star_is_open_where_an_optimum_is(fit):
+    width = fit.dimensions["width"]
+    first, *rest = width.x_star_curve
+    opened = dataclasses.replace(first, x=dataclasses.replace(first.x, low=0.0, high=math.inf))
+    changed = dataclasses.replace(width, x_star_curve=(opened, *rest))
+    partly = dataclasses.replace(fit, dimensions={**fit.dimensions, "width": changed})
+    sizes = x0_from_star(partly).sizes
+    assert (sizes["width"].low, sizes["width"].high) == (0, math.inf)
+    assert sizes["depth"] == x0_from_star(fit).sizes["depth"]
+
+
 def test_starting_point_round_trip(fit):
     for start in (SOVIT_X0, x0_from_star(fit)):
         assert StartingPoint.from_dict(json.loads(json.dumps(start.to_dict()))) == start
+    older = {key: value for key, value in SOVIT_X0.to_dict().items() if key != "fallback"}
+    assert StartingPoint.from_dict(older) == SOVIT_X0
     with pytest.raises(ValueError, match="the starting point is damaged"):
         StartingPoint.from_dict({"sizes": {}})
 

@@ -176,6 +176,11 @@ def _warnings(
             f"this budget is {flops / measured:,.3g} times the most compute that was measured; "
             f"the law is extrapolated that far"
         )
+    if rule.start.fallback:
+        found.append(
+            "the start is read off the star, as no grid gives one: it depends on the compute at "
+            "which it is read, which the intervals include; measure a grid of small shapes"
+        )
     unknown = [name for name, size in sizes.items() if not _closed(size)]
     if unknown and all(rule.exponents[k].method == WITHOUT_INTERVAL for k in unknown):
         found.append("the exponents are published without intervals, so none is known here")

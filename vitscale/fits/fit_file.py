@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vitscale.fits.answer import Setting
-from vitscale.fits.rule import Rule, StartingPoint, rule_from_fit, x0_from_star
+from vitscale.fits.rule import Rule, StartingPoint, rule_from_fit
 from vitscale.fits.star_fit import StarFit
+from vitscale.fits.star_start import x0_from_star
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class FitFile:
 
     def rule(self) -> Rule:
         """The joint rule of these exponents from this starting point.
+
+        Without one it starts from the star's optima, with intervals that say how much the choice of
+        compute to start at matters (see `vitscale.fits.star_start`).
 
         Raises `ValueError` where a dimension of the fit gives no optimum to start from.
         """

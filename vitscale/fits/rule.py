@@ -28,7 +28,8 @@ class StartingPoint:
 
     - `sizes`: width, depth and mlp_dim with intervals; open ends where nothing is known.
     - `t0`: the compute, in `compute_unit`; `flops_per_unit`: training FLOPs in one unit, if known.
-    - `source`: where it comes from, for the user to read.
+    - `source`: where it comes from, for the user to read. `fallback`: whether it stands in for a
+      grid's optimum, see `vitscale.fits.star_start`.
     """
 
     sizes: dict[str, Interval]
@@ -36,6 +37,7 @@ class StartingPoint:
     compute_unit: str
     flops_per_unit: float | None
     source: str
+    fallback: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `StartingPoint.from_dict` reads them back. Open ends are null."""
@@ -45,6 +47,7 @@ class StartingPoint:
             "compute_unit": self.compute_unit,
             "flops_per_unit": self.flops_per_unit,
             "source": self.source,
+            "fallback": self.fallback,
         }
 
     @staticmethod
@@ -68,6 +71,7 @@ class StartingPoint:
                 compute_unit=str(content["compute_unit"]),
                 flops_per_unit=None if flops is None else float(flops),
                 source=str(content["source"]),
+                fallback=bool(content.get("fallback", False)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
@@ -222,42 +226,6 @@ def rule_from_fit(fit: StarFit, start: StartingPoint) -> Rule:
         exponents=exponents,
         weights=equal_weights(exponents),
         source=f"exponents fitted to {fit.metric}{warning}; x0: {start.source}",
-    )
-
-
-def x0_from_star(fit: StarFit, t: float | None = None) -> StartingPoint:
-    """A starting point from the star alone: x*_k(t) of every dimension at one measured compute.
-
-    The star finds each x*_k with the other dimensions at the large centre, so this is a fallback for
-    when no grid was measured, or its optimum lies on its edge. `t` defaults to the geometric middle of the compute that all arms
-    share. Raises `ValueError` where a dimension has no optimum or `t` is outside the data.
-    """
-    low = max(d.t_range[0] for d in fit.dimensions.values())
-    high = min(d.t_range[1] for d in fit.dimensions.values())
-    chosen = math.sqrt(low * high) if t is None else t
-    if not low <= chosen <= high:
-        raise ValueError(
-            f"t={chosen:g} {fit.compute_unit} is outside the compute that all arms measured, "
-            f"{low:g} to {high:g}; choose a value inside"
-        )
-    sizes = {}
-    for name, dimension in fit.dimensions.items():
-        size = dimension.x_star_at(chosen)
-        if size is None:
-            raise ValueError(
-                f"{name} has no optimal size in the data, so the star gives no starting point; "
-                f"measure more sizes of {name}, or a grid"
-            )
-        sizes[name] = size
-    return StartingPoint(
-        sizes=sizes,
-        t0=chosen,
-        compute_unit=fit.compute_unit,
-        flops_per_unit=fit.flops_per_unit,
-        source=(
-            f"optima of the star at {chosen:.3g} {fit.compute_unit}, each with the other dimensions "
-            f"at the centre (a fallback, as no grid gives a starting point)"
-        ),
     )
 
 
