@@ -217,6 +217,9 @@ def test_the_optimum_inside_the_grid_is_chosen_at_the_least_compute(noise):
     table = _grid((48, 3, 96), noise=noise)
     start = choose_x0(table)
     assert [size.estimate for size in start.sizes.values()] == [48, 3, 96]
+    between = [(size.low, size.high) for size in start.sizes.values()]
+    assert between == [(32, 72), (2, 4), (64, 144)]
+    assert {size.method for size in start.sizes.values()} == {"between neighbouring grid values"}
     assert (start.compute_unit, start.flops_per_unit) == ("train_flops", 1.0)
     found = optimum_over_compute(table)
     index = np.flatnonzero((found.shapes == (48, 3, 96)).all(axis=1))[0]

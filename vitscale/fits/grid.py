@@ -1,7 +1,9 @@
 """The starting point x0 from a grid of small shapes: compute-optimal, and strictly inside the grid.
 
 Getting ViT in Shape (arXiv 2305.13035), Section 4: of the shapes that are optimal over a range of
-compute and not at the grid's edge, take the one that is so at the least compute.
+compute and not at the grid's edge, take the one that is so at the least compute. The paper measured
+one duration; to say which shape is best at a compute, shapes of different cost are compared here at
+equal compute, between several durations of each.
 """
 
 import dataclasses
@@ -10,7 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from vitscale.fits.rule import StartingPoint, exactly
+from vitscale.fits.rule import StartingPoint
+from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import DIMENSIONS
 
 _STEP = 1.02  # ratio between computes at which shapes are compared
@@ -72,6 +75,10 @@ def choose_x0(table: pd.DataFrame) -> StartingPoint:
 
     - `table`: a grid table, see `vitscale.fits.tables`.
 
+    A grid finds the optimum to its own resolution, so the interval of each size reaches from the
+    next smaller to the next larger value of the grid. It is no confidence interval: noise between
+    runs is not in it, and an optimum with correlated sizes may lie further off.
+
     Raises `ValueError`, with advice on how to extend the grid, where the optimum is at its edge.
     """
     for name in DIMENSIONS:
@@ -112,8 +119,8 @@ def _starting_point(
     listed = ", ".join(str(v) for v in sizes)
     return StartingPoint(
         sizes={
-            name: exactly(float(size), "best of the grid")
-            for name, size in zip(DIMENSIONS, sizes, strict=True)
+            name: _between_neighbours(int(size), column)
+            for name, size, column in zip(DIMENSIONS, sizes, found.shapes.T, strict=True)
         },
         t0=t0,
         compute_unit=unit,
@@ -122,6 +129,19 @@ def _starting_point(
             f"({listed}) is the best shape of the grid, strictly inside it, from {t0:.3g} to "
             f"{found.compute[last]:.3g} {unit}"
         ),
+    )
+
+
+def _between_neighbours(size: int, column: np.ndarray) -> Interval:
+    """`size` with the grid's next values below and above it, which exist inside the grid."""
+    values = np.unique(column)
+    k = int(np.searchsorted(values, size))
+    return Interval(
+        estimate=float(size),
+        low=float(values[k - 1]),
+        high=float(values[k + 1]),
+        level=0.95,
+        method="between neighbouring grid values",
     )
 
 

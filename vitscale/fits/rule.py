@@ -115,8 +115,10 @@ class Rule:
     def sizes(self, t: float) -> dict[str, Interval]:
         """Optimal sizes at compute `t`, in the unit of the starting point, with intervals.
 
-        An interval combines the worst ends of x0 and of the exponent, so it is on the safe side; it
-        is open where either is unknown. Raises `ValueError` where `t` is not positive.
+        An interval combines the worst ends of x0's interval and of the exponent's. It is as good as
+        these are: with an x0 that counts as exact (a published start) it holds the exponent's part
+        alone. The law itself is taken as true. It is open where either is unknown. Raises
+        `ValueError` where `t` is not positive.
         """
         if not (math.isfinite(t) and t > 0):
             raise ValueError(f"compute={t} is not positive; give the {self.start.compute_unit}")

@@ -64,9 +64,9 @@ PRESETS = {
         head_dim=4,
         center=(24, 5, 48),
         arms=((4, 8, 12, 16), (1, 2, 3, 4), (2, 4, 8, 16)),
-        star_durations=_batches(180, 360, 720, 1_440),
+        star_durations=_batches(160, 320, 640, 1_280),
         grid=((8, 12, 16), (1, 2, 3), (4, 8, 16)),
-        grid_durations=_batches(100, 300, 800),
+        grid_durations=_batches(100, 250, 600),
         star_seeds=(0, 1),
     ),
     "laptop": Preset(
