@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitscale.fits.rounding import round_shape
-from vitscale.fits.rule import WITHOUT_INTERVAL, Rule
+from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import Readout, Shape
+
+_MOST_FLOPS = 1e35  # far beyond all compute there is; larger numbers are mistakes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,12 +107,19 @@ def answer(
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
 
     `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
-    beyond it. Raises `ValueError` where the rule's unit of compute is not known in FLOPs, or the
-    budget is not positive.
+    beyond it. Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
+    lacks a dimension, the budget is not positive, or no model is that small or that large.
     """
-    if not (math.isfinite(flops) and flops > 0):
-        raise ValueError(f"flops={flops} is not a budget; give training FLOPs, such as 1e21")
+    if not (math.isfinite(flops) and 0 < flops <= _MOST_FLOPS):
+        raise ValueError(
+            f"flops={flops} is not a budget; give training FLOPs from above 0 to {_MOST_FLOPS:g}, "
+            f"such as 1e21"
+        )
+    refuse_missing("rule", rule.exponents)
     sizes = rule.sizes_at_flops(flops)
+    for name, size in sizes.items():
+        if size.estimate < 0.5:  # rounds to nothing
+            raise _too_small(flops, f"{name}={size.estimate:.2g}")
     shape = round_shape(
         {name: size.estimate for name, size in sizes.items()},
         patch=setting.patch,
@@ -126,6 +135,9 @@ def answer(
         "readout": setting.readout,
     }
     forward = shape.forward_flops(**counted)
+    images = flops / (3 * forward)
+    if images < 1:
+        raise _too_small(flops, f"images={images:.2g}")
     return Answer(
         flops=flops,
         sizes=sizes,
@@ -133,9 +145,13 @@ def answer(
         setting=setting,
         params=shape.params(**counted),
         forward_flops=forward,
-        images=flops / (3 * forward),
+        images=images,
         source=rule.source,
-        warnings=tuple(_warnings(rule, sizes, flops, measured_flops)),
+        warnings=(
+            *_compute_warnings(rule, flops, measured_flops),
+            *_start_warnings(rule, setting),
+            *_interval_warnings(rule, sizes),
+        ),
     )
 
 
@@ -167,20 +183,49 @@ def _flops(value: float) -> str:
     return f"{value:,.0f} FLOPs"
 
 
-def _warnings(
-    rule: Rule, sizes: Mapping[str, Interval], flops: float, measured: float | None
-) -> list[str]:
-    found = []
-    if measured is not None and flops > 10 * measured:
-        found.append(
-            f"this budget is {flops / measured:,.3g} times the most compute that was measured; "
+def _too_small(flops: float, what: str) -> ValueError:
+    return ValueError(
+        f"flops={flops:g} is too small for this rule, which gives {what}; give a larger budget"
+    )
+
+
+def _compute_warnings(rule: Rule, flops: float, most: float | None) -> list[str]:
+    if most is not None and flops > 10 * most:
+        return [
+            f"this budget is {flops / most:,.3g} times the most compute that was measured; "
             f"the law is extrapolated that far"
-        )
+        ]
+    unit = rule.start.flops_per_unit
+    if rule.t_range is not None and unit is not None and flops < rule.t_range[0] * unit:
+        least = rule.t_range[0] * unit
+        return [
+            f"this budget is below the least compute at which the exponents were measured, "
+            f"{least:.3g} training FLOPs, by a factor of {least / flops:,.3g}; the law is "
+            f"extrapolated that far"
+        ]
+    return []
+
+
+def _start_warnings(rule: Rule, setting: Setting) -> list[str]:
+    found = []
     if rule.start.fallback:
         found.append(
             "the start is read off the star, as no grid gives one: it depends on the compute at "
             "which it is read, which the intervals include; measure a grid of small shapes"
         )
+    known = Setting()
+    same = (setting.patch, setting.image_size) == (known.patch, known.image_size)
+    if rule.start.source == SOVIT_X0.source and not same:
+        found.append(
+            f"the published start was measured at patch {known.patch} and {known.image_size} px, "
+            f"not at patch {setting.patch} and {setting.image_size} px; the best shape there may "
+            f"differ"
+        )
+    return found
+
+
+def _interval_warnings(rule: Rule, sizes: Mapping[str, Interval]) -> list[str]:
+    found = []
     unknown = [name for name, size in sizes.items() if not _closed(size)]
     if unknown and all(rule.exponents[k].method == WITHOUT_INTERVAL for k in unknown):
         found.append("the exponents are published without intervals, so none is known here")

@@ -93,14 +93,17 @@ def _interval_dict(interval: Interval) -> dict[str, Any]:
 class Rule:
     """x_k(t) = x0_k (t/t0)^(s_k w_k) for every dimension k.
 
-    `exponents` carry their intervals; `weights` sum to one. Raises `ValueError` where the dimensions
-    of start, exponents and weights differ or the weights do not sum to one.
+    `exponents` carry their intervals; `weights` sum to one. `t_range`: the least and the most compute
+    that the exponents were measured at, in the unit of `start`; None where unknown. Raises
+    `ValueError` where the dimensions of start, exponents and weights differ or the weights do not
+    sum to one.
     """
 
     start: StartingPoint
     exponents: dict[str, Interval]
     weights: dict[str, float]
     source: str
+    t_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         names = set(self.exponents)
@@ -200,13 +203,14 @@ def rule_from_fit(fit: StarFit, start: StartingPoint) -> Rule:
     """The rule with the exponents of a star fit, from a starting point in the same unit of compute.
 
     Starts in another unit are converted where both are known in FLOPs. Raises `ValueError` where
-    the fit lacks a dimension of the start, or the units do not compare.
+    the fit lacks a dimension of a shape or of the start, or the units do not compare.
     """
-    missing = [name for name in start.sizes if name not in fit.dimensions]
-    if missing:
+    refuse_missing("fit", fit.dimensions)
+    unmeasured = [name for name in start.sizes if name not in fit.dimensions]
+    if unmeasured:
         raise ValueError(
-            f"the fit has no {', '.join(missing)}; measure that arm of the star, or use the published "
-            f"exponents"
+            f"the fit has no {', '.join(unmeasured)}, which the starting point has; measure that arm "
+            f"of the star"
         )
     if start.compute_unit != fit.compute_unit:
         if start.flops_per_unit is None:
@@ -228,7 +232,22 @@ def rule_from_fit(fit: StarFit, start: StartingPoint) -> Rule:
         exponents=exponents,
         weights=equal_weights(exponents),
         source=f"exponents fitted to {fit.metric}{warning}; x0: {start.source}",
+        t_range=(
+            min(fit.dimensions[name].t_range[0] for name in exponents),
+            max(fit.dimensions[name].t_range[1] for name in exponents),
+        ),
     )
+
+
+def refuse_missing(what: str, dimensions: Collection[str]) -> None:
+    """Raise one sentence where `what`, which has these dimensions, lacks one of a shape."""
+    missing = [name for name in DIMENSIONS if name not in dimensions]
+    if missing:
+        raise ValueError(
+            f"the {what} has no {' and no '.join(missing)} (it has {', '.join(dimensions)}), and a "
+            f"shape needs all; name the dimensions {', '.join(DIMENSIONS)}, or measure those that "
+            f"are missing"
+        )
 
 
 def flops_like(model_and_images: str) -> float:
