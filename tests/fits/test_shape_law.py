@@ -140,7 +140,7 @@ def _points(x, durations=(1.0, 4.0, 8.0), law=stars.SHARED_FIT["width"]):
         ),
         (
             _points([600, 900, 1200, 1500, 1800, 2100, 2400, 2700], [1.0]),
-            "at most 1 durations each",
+            "8 points over 8 sizes with at most 1 duration each",
         ),
     ],
 )
@@ -153,8 +153,14 @@ def test_refusals():
     table = stars.published_table()
     with pytest.raises(ValueError, match="level=2 is not a probability"):
         fit_star(table, level=2)
-    with pytest.raises(ValueError, match="t_ref=-1 is not a compute"):
-        fit_star(table, t_ref=-1)
+    for bad in (-1, 0, np.nan, np.inf, True, "1e9"):
+        with pytest.raises(ValueError, match=f"t_ref={bad!r} is not a compute; use a positive"):
+            fit_star(table, t_ref=bad)  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ValueError, match=f"flops_per_unit={bad!r} is not a number of training"):
+            fit_star(table, flops_per_unit=bad)  # pyright: ignore[reportArgumentType]
+    for bad in (-1, 2.5, True):
+        with pytest.raises(ValueError, match=f"resamples={bad!r} is not a whole number from 0"):
+            fit_star(table, resamples=bad)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="method='delta' is unknown; choose from clustered"):
         fit_star(table, method="delta")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="the star has no rows"):

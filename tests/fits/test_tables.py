@@ -113,6 +113,18 @@ GOOD = pd.DataFrame(
             r"row 5 \(-1.0\) and 4 more",
         ),
         (GOOD.assign(is_center=[0, 1, 7]), {}, "is_center is 7 in row 3; expected 1 for"),
+        (GOOD, {"flops_per_unit": 0.0}, "flops_per_unit=0.0 is not a number of training FLOPs"),
+        (GOOD, {"flops_per_unit": np.nan}, "flops_per_unit=nan is not a number of training FLOPs"),
+        (
+            GOOD.assign(is_center=[1, 0, 1]),
+            {},
+            r"width has is_center=1 at 2 sizes \(8, 32\); a star has one centre",
+        ),
+        (
+            GOOD.assign(dimension=["width", "Centre", "width"]),
+            {},
+            "Centre is not a dimension; list the centre under every dimension.* is_center=1",
+        ),
         (GOOD.assign(dimension=["w", None, "w"]), {}, "dimension is empty in row 2"),
         (GOOD.iloc[:0], {}, "the table has no rows"),
     ],

@@ -1,6 +1,8 @@
 """Columns of a table: finding the one that is meant, and refusing values that no law can take."""
 
 import difflib
+import math
+import numbers
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -98,6 +100,33 @@ def flags(frame: pd.DataFrame, column: str) -> Bool[np.ndarray, " rows"]:
             f"and 0 for all else"
         )
     return np.array(read, bool)
+
+
+def refuse_unit(flops_per_unit: float) -> None:
+    """Raise one sentence where training FLOPs in one unit of compute are not a positive number."""
+    number = isinstance(flops_per_unit, numbers.Real) and not isinstance(flops_per_unit, bool)
+    if not (number and 0 < flops_per_unit < math.inf):
+        raise ValueError(
+            f"flops_per_unit={flops_per_unit!r} is not a number of training FLOPs; give a positive "
+            f"number, such as 3e9 for forward GFLOPs"
+        )
+
+
+def refuse_centres(table: pd.DataFrame) -> None:
+    """Raise one sentence where the rows of a star table that are its centre make no sense."""
+    for name, points in table.groupby("dimension", sort=False):
+        if str(name).strip().lower() in {"center", "centre"}:
+            raise ValueError(
+                f"{name} is not a dimension; list the centre under every dimension, each with its "
+                f"size in that dimension and is_center=1"
+            )
+        sizes = np.unique(where(points, series(points, "is_center"))["x"].to_numpy(float))
+        if len(sizes) > 1:
+            listed = ", ".join(f"{size:g}" for size in sizes[:_SHOWN])
+            raise ValueError(
+                f"{name} has is_center=1 at {len(sizes)} sizes ({listed}); a star has one centre, so "
+                f"mark the rows of one size only"
+            )
 
 
 def row_list(index: np.ndarray) -> str:

@@ -6,10 +6,13 @@ Takes the canonical table of `vitscale.fits.tables.star_table`: columns `dimensi
 `error`, `is_center`, `model`.
 """
 
+import numbers
+
 import numpy as np
 import pandas as pd
 
 from vitscale.fits.arm import Arm, ArmEstimate, estimate
+from vitscale.fits.columns import LEAST, MOST, refuse_unit
 from vitscale.fits.identify import flags_of, has_optimum, is_identified
 from vitscale.fits.laws import SHAPE_LAW
 from vitscale.fits.sharing import sharing_tests
@@ -43,8 +46,8 @@ def arm_of(points: pd.DataFrame, *, include_center: bool = True) -> Arm:
     if len(kept) < MIN_POINTS or len(sizes) < 3 or durations < 2:
         left_out = "" if include_center else " without the centre"
         raise ValueError(
-            f"{name} has {len(kept)} points{left_out} over {len(sizes)} sizes with at most "
-            f"{durations} durations each, but eq. (2) has {len(SHAPE_LAW.parameters)} parameters "
+            f"{name} has {_counted(len(kept), 'point')}{left_out} over "
+            f"{_counted(len(sizes), 'size')} with at most {_counted(durations, 'duration')} each, but eq. (2) has {len(SHAPE_LAW.parameters)} parameters "
             f"and needs at least {MIN_POINTS} points over 3 sizes and 2 durations; measure more "
             f"sizes of {name}"
         )
@@ -54,6 +57,10 @@ def arm_of(points: pd.DataFrame, *, include_center: bool = True) -> Arm:
         error=kept["error"].to_numpy(float),
         model=pd.factorize(kept["model"])[0],
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def fit_dimension(
@@ -75,6 +82,7 @@ def fit_dimension(
 
     Raises `ValueError` where the points cannot decide the law.
     """
+    _refuse_options(level, resamples, t_ref, None)
     arm = arm_of(points, include_center=include_center)
     return _describe(
         arm,
@@ -116,16 +124,15 @@ def fit_star(
     """
     if table.empty:
         raise ValueError("the star has no rows; measure it first, or check the metric's name")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} is not a probability; use a number such as 0.95")
+    _refuse_options(level, resamples, t_ref, flops_per_unit)
     arms = {
         str(name): arm_of(points, include_center=include_center)
         for name, points in table.groupby("dimension", sort=False)
     }
     reference = max(float(arm.t.max()) for arm in arms.values()) if t_ref is None else float(t_ref)
-    if not (np.isfinite(reference) and reference > 0):
-        raise ValueError(f"t_ref={t_ref} is not a compute; use a positive number")
     unit = compute_unit or table.attrs.get("compute_unit", "compute")
+    if flops_per_unit is None:
+        flops_per_unit = table.attrs.get("flops_per_unit")
     best = {name: estimate(arm) for name, arm in arms.items()}
     dimensions = {
         name: _describe(
@@ -145,13 +152,32 @@ def fit_star(
         dimensions=dimensions,
         metric=metric or table.attrs.get("metric", "error"),
         compute_unit=unit,
-        flops_per_unit=flops_per_unit or table.attrs.get("flops_per_unit"),
+        flops_per_unit=flops_per_unit,
         t_ref=reference,
         level=level,
         include_center=include_center,
         sharing_tests=sharing_tests(arms, best),
         notes=tuple(table.attrs.get("notes", ())),
     )
+
+
+def _refuse_options(
+    level: float, resamples: int, t_ref: float | None, flops_per_unit: float | None
+) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} is not a probability; use a number such as 0.95")
+    if isinstance(resamples, bool) or not isinstance(resamples, numbers.Integral) or resamples < 0:
+        raise ValueError(
+            f"resamples={resamples!r} is not a whole number from 0; use 200, or 0 for no bootstrap"
+        )
+    if t_ref is not None:
+        number = isinstance(t_ref, numbers.Real) and not isinstance(t_ref, bool)
+        if not (number and LEAST <= t_ref <= MOST):
+            raise ValueError(
+                f"t_ref={t_ref!r} is not a compute; use a positive number in the table's unit"
+            )
+    if flops_per_unit is not None:
+        refuse_unit(flops_per_unit)
 
 
 def _describe(

@@ -19,6 +19,8 @@ from vitscale.fits.columns import (
     noted,
     positive,
     refuse_bad,
+    refuse_centres,
+    refuse_unit,
     require,
     row_list,
     series,
@@ -61,10 +63,13 @@ def star_table(
       by default rows of one size and seed are one network, measured at several durations.
     - `flops_per_unit`: training FLOPs in one unit of compute, where the column's name does not say.
 
-    Raises `ValueError` for missing columns and for values that are not positive finite numbers.
+    Raises `ValueError` for missing columns, for values that are not positive finite numbers, and for
+    a centre of several sizes or listed as a dimension.
     """
     if frame.empty:
         raise ValueError("the table has no rows; measure first")
+    if flops_per_unit is not None:
+        refuse_unit(flops_per_unit)
     computes = ["compute", *FLOPS_PER_UNIT]
     columns = {
         "x": column_of(frame, "--x", x, ["x"]),
@@ -90,6 +95,7 @@ def star_table(
             "is_center": flags(frame, center) if center else False,
         }
     )
+    refuse_centres(table)
     seeds = frame["seed"].to_numpy() if "seed" in frame else np.zeros(len(frame), int)
     own = columns["model"]
     table["model"] = series(frame, own).astype(str).to_numpy() if own else _networks(table, seeds)
