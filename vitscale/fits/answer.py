@@ -87,8 +87,10 @@ class Answer:
             "depth": str(self.shape.depth),
             "mlp_dim": str(self.shape.mlp_dim),
         }
+        names = max(map(len, chosen))
+        texts = max(map(len, chosen.values()))
         rows = [
-            f"  {name:8} {chosen[name]:24} rule: {show_interval(size)}"
+            f"  {name:{names}}  {chosen[name]:{texts}}  rule: {show_interval(size)}"
             for name, size in self.sizes.items()
         ]
         return [

@@ -1,5 +1,7 @@
 """A fit in words, for a terminal: exponents, optimal sizes, and what the data do not decide."""
 
+from collections.abc import Sequence
+
 from vitscale.fits.answer import show_interval
 from vitscale.fits.star_fit import DimensionFit, StarFit
 
@@ -11,24 +13,33 @@ def fit_lines(fit: StarFit) -> list[str]:
         f"eq. (2) fitted to {fit.metric}, compute in {fit.compute_unit}; "
         f"s = c/(a+b) is how the optimal size grows with compute, with {percent}% intervals",
         "",
-        f"  {'dimension':11}{'s':32}{f'optimal size at {fit.t_ref:.3g}':34}fit",
     ]
+    rows = [("dimension", "s", f"optimal size at {fit.t_ref:.3g}", "fit")]
     for name, dimension in fit.dimensions.items():
-        lines.append(
-            f"  {name:11}{_exponent(dimension):32}{_optimum(dimension):34}"
-            f"{dimension.n} points of {dimension.models} networks, "
-            f"rms {100 * dimension.rms:.2g}%"
+        points = (
+            f"{dimension.n} points of {dimension.models} networks, rms {100 * dimension.rms:.2g}%"
         )
+        rows.append((name, _exponent(dimension), _optimum(dimension), points))
+    lines += aligned(rows)
     for test in fit.sharing_tests if len(fit.dimensions) > 1 else ():
         shared = " and ".join(test.share.split("+"))
         verdict = "is not rejected" if test.advised else "is rejected"
-        exponents = ", ".join(f"{name} {s:.3f}" for name, s in test.s.items())
-        lines.append(
-            f"  sharing {shared} across dimensions {verdict} (F-test p = {test.p_value:.2g}); "
-            f"it would give s: {exponents}"
-        )
+        line = f"  sharing {shared} across dimensions {verdict} (F-test p = {test.p_value:.2g})"
+        if test.advised:  # exponents of a rejected model would only mislead
+            exponents = ", ".join(f"{name} {s:.3f}" for name, s in test.s.items())
+            line += f"; it would give s: {exponents}"
+        lines.append(line)
     lines += [f"  caution: {flag.sentence}" for flag in fit.flags]
     return [*lines, *(f"  note: {note}" for note in fit.notes)]
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines of columns, each as wide as its longest text, two spaces before each."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "".join(f"  {text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _exponent(dimension: DimensionFit) -> str:

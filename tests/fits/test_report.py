@@ -1,0 +1,47 @@
+"""A fit in words: columns that never touch, and sharing only where it is advised."""
+
+import dataclasses
+import re
+
+import pytest
+import star_samples as stars
+
+from vitscale.fits.report import fit_lines
+from vitscale.fits.shape_law import fit_star
+
+
+@pytest.fixture(scope="module")
+def fit():
+    # Without the centre, the interval of mlp_dim is long and said to be not identified.
+    return fit_star(stars.published_table(), include_center=False, resamples=0)
+
+
+def _cells(lines: list[str]) -> list[list[str]]:
+    first = next(k for k, line in enumerate(lines) if line.startswith("  dimension"))
+    return [re.split(r" {2,}", line.strip()) for line in lines[first : first + 4]]
+
+
+def test_columns_are_apart_and_aligned(fit):
+    long = dataclasses.replace(fit.dimensions["depth"], dimension="depth")
+    renamed = {**fit.dimensions, "a dimension with a long name": long}
+    del renamed["depth"]
+    for dimensions in (fit.dimensions, renamed):
+        lines = fit_lines(dataclasses.replace(fit, dimensions=dimensions))
+        cells = _cells(lines)
+        assert [len(row) for row in cells] == [4] * 4
+        assert {row[0] for row in cells[1:]} == set(dimensions)
+        start = next(k for k, line in enumerate(lines) if line.startswith("  dimension"))
+        for column in range(4):
+            at = {
+                line.index(f"  {row[column]}")
+                for line, row in zip(lines[start:], cells, strict=False)
+            }
+            assert len(at) == 1
+    assert "not identified (0.38" in cells[-1][1] or "not identified (0.38" in cells[2][1]
+
+
+def test_exponents_of_sharing_that_is_rejected_are_not_shown(fit):
+    said = [line for line in fit_lines(fit) if line.startswith("  sharing")]
+    assert [test.advised for test in fit.sharing_tests] == [False, True]
+    assert "sharing c across dimensions is rejected" in said[0] and "give s" not in said[0]
+    assert "is not rejected" in said[1] and "it would give s: width 0.25" in said[1]
