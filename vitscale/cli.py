@@ -4,7 +4,8 @@ Each command is a frozen dataclass, whose fields are its flags and whose docstri
 function that runs it. What a command needs is imported when it runs, so that help, plans and fits
 answer at once and without jax.
 
-Exit codes: 0 done, 1 something failed while it ran, 2 the input was refused (nothing was changed).
+Exit codes: 0 done, 1 something failed while it ran, 2 the input or the store was refused (what was
+measured before is kept, and nothing is left half-written).
 """
 
 import dataclasses
