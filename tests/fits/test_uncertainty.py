@@ -90,12 +90,16 @@ def test_nominal_95_percent_covers_where_noise_is_independent():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dimension", stars.DIMENSIONS)
 @pytest.mark.parametrize(("correlation", "most"), [(0.0, 1.0), (0.5, 0.995)])
-def test_clustered_interval_covers_whether_noise_is_shared_or_not(dimension, correlation, most):
-    law = stars.SHARED_FIT[dimension]
-    coverage = _coverage(law, dimension, "clustered", correlation, 80)
-    assert 0.88 <= coverage <= most
+def test_clustered_interval_covers_whether_noise_is_shared_or_not(correlation, most):
+    # 48 stars a dimension: a true .95 gives 40 or fewer hits once in 400 seeds, a true .75 passes
+    # once in 16. Too wide shows only over the 144 stars of all dimensions together.
+    coverage = [
+        _coverage(stars.SHARED_FIT[name], name, "clustered", correlation, 48)
+        for name in stars.DIMENSIONS
+    ]
+    assert min(coverage) > 40.5 / 48
+    assert np.mean(coverage) <= most
 
 
 def test_refits_without_an_optimum_open_the_bootstrap_interval():
