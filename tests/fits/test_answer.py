@@ -34,7 +34,7 @@ def test_budgets_beyond_the_data_are_cautioned(fit):
     content = FitFile(fit=fit, start=SOVIT_X0, setting=Setting())
     most = content.measured_flops()
     assert most is not None
-    least = 3e9 * float(stars.published_table()["compute"].min())
+    least = 3e9 * float(stars.published_table()["compute"].to_numpy(float).min())
     said = {}
     for flops in (0.99 * least, 1.01 * least, 9.9 * most, 10.1 * most):
         found = answer(content.rule(), flops, Setting(), measured_flops=most).warnings
