@@ -6,6 +6,7 @@ Takes the canonical table of `vitscale.fits.tables.star_table`: columns `dimensi
 `error`, `is_center`, `model`.
 """
 
+import dataclasses
 import numbers
 
 import numpy as np
@@ -148,6 +149,12 @@ def fit_star(
         )
         for name, arm in arms.items()
     }
+    for name, fit in dimensions.items():
+        if not np.isfinite([*dataclasses.astuple(fit.law), fit.sse, fit.rms]).all():
+            raise ValueError(
+                f"{name}: sizes, compute or errors span so many orders of magnitude that the fitted "
+                f"law overflows; check the columns"
+            )
     return StarFit(
         dimensions=dimensions,
         metric=metric or table.attrs.get("metric", "error"),
