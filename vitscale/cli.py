@@ -384,7 +384,7 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
 
 
 def _shape(command: ShapeFor) -> int:
-    from vitscale.fits.answer import Setting, answer
+    from vitscale.fits.answer import Setting, answer, emit_answer
     from vitscale.fits.fit_file import read_fit
     from vitscale.fits.rule import flops_like, published_rule
 
@@ -400,21 +400,7 @@ def _shape(command: ShapeFor) -> int:
     found = answer(rule, budget, _changed(setting, command), measured_flops=measured)
     written = []
     if command.emit is not None:
-        from vitscale.fits.export import write_all
-
-        written = write_all(
-            found.shape,
-            command.emit,
-            image_size=found.setting.image_size,
-            readout=found.setting.readout,
-            channels=found.setting.channels,
-            classes=command.classes,
-            provenance={
-                "train_flops": found.flops,
-                "images": found.images,
-                "source": found.source,
-            },
-        )
+        written = emit_answer(found, command.emit, classes=command.classes)
     lines = [*found.lines(), *(f"wrote {path}" for path in written)]
     _output(command.json, found.to_dict() | {"written": list(map(str, written))}, lambda: lines)
     return 0

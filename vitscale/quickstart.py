@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from vitscale.fits import export, plots
-from vitscale.fits.answer import Answer, answer
+from vitscale.fits import plots
+from vitscale.fits.answer import Answer, answer, emit_answer
 from vitscale.fits.files import read_table
 from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
@@ -94,7 +94,7 @@ def quickstart(
             answer(rule, times * measured, fit_file.setting, measured_flops=measured)
             for times in BUDGETS
         ]
-        written += _emit(answers[0], folder / "shape")
+        written += emit_answer(answers[0], folder / "shape")
         figure = plots.optimal_shape_figure(rule, fit_file.fit)
         written.append(plots.save(figure, folder / "figures" / "optimal_shape.png"))
     written += _draw(fit_file, table, frame, folder / "figures")
@@ -130,17 +130,6 @@ def _measure(store: Store, workers: int | None, quiet: bool) -> bool:
     finally:
         engine.cancel()
     return True
-
-
-def _emit(found: Answer, folder: Path) -> list[Path]:
-    return export.write_all(
-        found.shape,
-        folder,
-        image_size=found.setting.image_size,
-        readout=found.setting.readout,
-        channels=found.setting.channels,
-        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
-    )
 
 
 def _draw(fit_file: FitFile, table: pd.DataFrame, frame: pd.DataFrame, folder: Path) -> list[Path]:

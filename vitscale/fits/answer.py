@@ -3,8 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from vitscale.fits.export import write_all
 from vitscale.fits.rounding import round_shape
 from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
 from vitscale.fits.uncertainty import Interval
@@ -154,6 +156,19 @@ def answer(
             *_start_warnings(rule, setting),
             *_interval_warnings(rule, sizes),
         ),
+    )
+
+
+def emit_answer(found: Answer, folder: Path, *, classes: int = 0) -> list[Path]:
+    """Write the configs of the answer's shape, with where it comes from, into `folder`."""
+    return write_all(
+        found.shape,
+        folder,
+        image_size=found.setting.image_size,
+        readout=found.setting.readout,
+        channels=found.setting.channels,
+        classes=classes,
+        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
     )
 
 

@@ -82,7 +82,7 @@ def write_all(
         texts[Path(folder, name)] = json.dumps(config, indent=2, allow_nan=False) + "\n"
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text)
+        replace_text(path, text)
     return list(texts)
 
 
@@ -210,7 +210,8 @@ FILES = {
 """Files of `write_all`, by emitter; timm's keyword arguments are part of its folder's config."""
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` whole and durably, or not at all; what is at `path` stays until then."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with aside.open("x", encoding="utf-8") as file:

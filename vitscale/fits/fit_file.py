@@ -3,11 +3,11 @@
 import dataclasses
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from vitscale.fits.answer import Setting
+from vitscale.fits.export import replace_text
 from vitscale.fits.rule import Rule, StartingPoint, rule_from_fit
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.star_start import x0_from_star
@@ -81,12 +81,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON whole or not at all; what is there stays until the new file is complete."""
     text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    replace_text(path, text)
 
 
 def finite(value: Any) -> Any:
