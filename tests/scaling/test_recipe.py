@@ -77,6 +77,20 @@ OTHER = {
     "momentum_dtype": "bfloat16",
     "precision": "bfloat16",
     "seed": 1,
+    "train_split": "train[:50%]",
+    "eval_split": "test",
+    "crop": "inception",
+    "crop_min_area": 0.2,
+    "flip": True,
+    "eval_crop_ratio": 0.875,
+    "mixup": 0.2,
+    "randaugment_layers": 2,
+    "randaugment_magnitude": 15,
+    "dropout": 0.1,
+    "stochastic_depth": 0.1,
+    "lr_scaling": "mup",
+    "evaluators": ("upstream",),
+    "fewshot_data": ("tfds:cifar100",),
 }
 
 

@@ -17,6 +17,11 @@ Optimizer = Literal["adamw", "adafactor"]
 Schedule = Literal["rsqrt", "constant", "cosine", "linear"]
 Loss = Literal["softmax", "sigmoid"]
 Precision = Literal["float32", "bfloat16"]
+Crop = Literal["none", "inception", "pad"]
+"""How a training image is cut out: whole (images have the right size already), a random part of random
+shape resized (Inception), or a random shift within a border (small images)."""
+LearningRateScaling = Literal["uniform", "mup"]
+"""One learning rate for all parameters of a shape, or hidden kernels slower with width (muP)."""
 
 TRUNK_SCHEDULES: tuple[Schedule, ...] = ("rsqrt", "constant")
 """Schedules that do not depend on where training ends, so that one trunk serves many durations."""
@@ -29,6 +34,15 @@ class Recipe:
     Steps are optimizer steps of `batch_size` examples. Weight decay is decoupled: each step takes
     `schedule(step) / learning_rate * decay` of the weight away, whatever the learning rate, and
     touches kernels only (`head_weight_decay` those of the classifier, `body_weight_decay` the rest).
+
+    - `data`: "glyphs", or real images: "tfds:NAME", "folder:PATH", "npz:PATH" (`data/catalog.py`).
+      `eval_split` is found by itself where it is empty; splits may be slices, as "train[:99%]".
+    - `crop`, `crop_min_area`, `flip`, `mixup` (its alpha) and `randaugment_*` vary training images;
+      `eval_crop_ratio` is the part of an image's short side that the central crop of evaluation
+      keeps (the papers' resize to 256 and crop to 224 is 0.875).
+    - `dropout` and `stochastic_depth` (of the last block, rising linearly) act in training alone.
+    - `evaluators` measure every cooled-down model (`evaluate/table.py`); `fewshot_data` names the data
+      sets of few-shot probes, by default the training data's own.
 
     The peak learning rate of a shape is
     `learning_rate * (reference_width / width)**lr_width_exponent
@@ -63,6 +77,21 @@ class Recipe:
     momentum_dtype: Precision = "float32"
     precision: Precision = "float32"
     seed: int = 0
+    # Later fields: a recipe that leaves them at their defaults keeps the id it had without them.
+    train_split: str = "train"
+    eval_split: str = ""
+    crop: Crop = "none"
+    crop_min_area: float = 0.05
+    flip: bool = False
+    eval_crop_ratio: float = 1.0
+    mixup: float = 0.0
+    randaugment_layers: int = 0
+    randaugment_magnitude: int = 0
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    lr_scaling: LearningRateScaling = "uniform"
+    evaluators: tuple[str, ...] = ("upstream", "fewshot")
+    fewshot_data: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -80,13 +109,30 @@ class Recipe:
             if kind is float:
                 # 1 and 1.0 are the same recipe, so they must give the same id (and -0.0 is 0.0).
                 object.__setattr__(self, name, float(value) + 0.0)
+        for name in _TEXTS:
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a name; put it in quotes")
+        for name in _LISTS:
+            value = getattr(self, name)
+            if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+                raise ValueError(f"{name}={value!r} is not a list of names")
+            object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip={self.flip!r} is neither true nor false")
         if self.learning_rate == 0:
             raise ValueError("learning_rate=0 trains nothing; use a positive number")
 
     @property
     def id(self) -> str:
         """Hash of the recipe without its seed: rows that share it may be fitted together."""
-        return _digest({**dataclasses.asdict(self), "seed": None})
+        return _digest({**self.identity(), "seed": None})
+
+    def identity(self) -> dict[str, object]:
+        """The fields as they are hashed: those that came later only where they are not at their
+        defaults, so that what was measured before keeps its name."""
+        later = {field.name: field.default for field in _later_fields()}
+        values = dataclasses.asdict(self)
+        return {k: v for k, v in values.items() if k not in later or v != later[k]}
 
     def peak_learning_rate(self, shape: Shape) -> float:
         """Learning rate of `shape` at the end of warmup."""
@@ -103,7 +149,11 @@ class Recipe:
         return min(self.cooldown_steps, int(self.cooldown_max_fraction * total_steps))
 
 
+_TEXTS = ("data", "train_split", "eval_split")
+_LISTS = ("evaluators", "fewshot_data")
 _CHOICES = {
+    "crop": get_args(Crop),
+    "lr_scaling": get_args(LearningRateScaling),
     "readout": get_args(Readout),
     "loss": get_args(Loss),
     "optimizer": get_args(Optimizer),
@@ -133,7 +183,20 @@ _RANGES = {
     "adam_b1": (float, 0, 0.999999),
     "adam_b2": (float, 0, 0.999999),
     "seed": (int, 0, 2**31 - 1),
+    "crop_min_area": (float, 1e-3, 1),
+    "eval_crop_ratio": (float, 0.1, 1),
+    "mixup": (float, 0, 10),
+    "randaugment_layers": (int, 0, 20),
+    "randaugment_magnitude": (int, 0, 30),
+    "dropout": (float, 0, 0.999),
+    "stochastic_depth": (float, 0, 0.999),
 }
+
+
+def _later_fields() -> tuple[dataclasses.Field, ...]:
+    """Fields of `Recipe` that came after the first stores were written."""
+    fields = dataclasses.fields(Recipe)
+    return fields[[field.name for field in fields].index("train_split") :]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,7 +248,7 @@ class Trial:
         """
         identity: dict[str, object] = {
             "shape": dataclasses.asdict(self.shape),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe.identity(),
         }
         if self.recipe.schedule not in TRUNK_SCHEDULES:
             identity["durations"] = list(self.durations)
