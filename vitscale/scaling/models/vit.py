@@ -8,84 +8,89 @@ separate 2-D projections, which measure 10-13 % faster on CPU than a fused one.
 works on those under `jax.jit`, because an `nnx.jit` step costs Python time that grows with depth.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, assert_never
 
 import jax
 from flax import nnx
 from jax import numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
+from vitscale.scaling.models.attention import AttentionKernel, attend
+from vitscale.scaling.models.layers import dense, gelu, norm
+from vitscale.scaling.models.noise import (
+    PLACES_OF_BLOCK,
+    BlockNoise,
+    draw_words,
+    drop_elements,
+    drop_examples,
+    linear_drop_rates,
+)
 from vitscale.scaling.shape import Readout, Shape
 
 BlockLayout = Literal["unrolled", "scanned"]
 """Unrolled blocks run faster for shallow nets on CPU; scanned ones keep compile time flat in depth."""
 
-_NORM_EPSILON = 1e-6
-
-
-def _dense(inputs: int, outputs: int, dtype) -> nnx.Linear:
-    zeros = nnx.initializers.zeros
-    return nnx.Linear(inputs, outputs, kernel_init=zeros, dtype=dtype, rngs=nnx.Rngs(0))
-
-
-def _norm(width: int, dtype) -> nnx.LayerNorm:
-    return nnx.LayerNorm(width, epsilon=_NORM_EPSILON, dtype=dtype, rngs=nnx.Rngs(0))
-
-
-def _attend(
-    query: Float[Array, "batch queries width"],
-    key: Float[Array, "batch tokens width"],
-    value: Float[Array, "batch tokens width"],
-    heads: int,
-) -> Float[Array, "batch queries width"]:
-    """Softmax attention over `heads` heads; the softmax is computed in float32."""
-    split = lambda x: x.reshape(*x.shape[:2], heads, -1)  # noqa: E731
-    q, k, v = split(query), split(key), split(value)
-    q = q * q.shape[-1] ** -0.5
-    weights = jnp.einsum("bqhd,bkhd->bhqk", q, k)
-    weights = jax.nn.softmax(weights.astype(jnp.float32)).astype(v.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(query.shape)
+Remat = Literal["none", "dots", "full"]
+"""What a block keeps for its gradient: all ("none"), results of its dense layers, or only its input."""
 
 
 class Attention(nnx.Module):
     """Multi-head attention of `queries` to `tokens`, both of shape (batch, ., width)."""
 
-    def __init__(self, width: int, heads: int, *, dtype):
+    def __init__(self, width: int, heads: int, *, kernel: AttentionKernel, dtype):
         self.heads = heads
-        self.query = _dense(width, width, dtype)
-        self.key = _dense(width, width, dtype)
-        self.value = _dense(width, width, dtype)
-        self.out = _dense(width, width, dtype)
+        self.kernel: AttentionKernel = kernel
+        self.query = dense(width, width, dtype)
+        self.key = dense(width, width, dtype)
+        self.value = dense(width, width, dtype)
+        self.out = dense(width, width, dtype)
 
     def __call__(self, queries: Array, tokens: Array) -> Array:
-        mixed = _attend(self.query(queries), self.key(tokens), self.value(tokens), self.heads)
-        return self.out(mixed)
+        query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
+        return self.out(attend(query, key, value, self.heads, self.kernel))
 
 
 class Mlp(nnx.Module):
     """Two dense layers with a tanh GELU between: (batch, ., width) to the same."""
 
     def __init__(self, width: int, mlp_dim: int, *, dtype):
-        self.up = _dense(width, mlp_dim, dtype)
-        self.down = _dense(mlp_dim, width, dtype)
+        self.up = dense(width, mlp_dim, dtype)
+        self.down = dense(mlp_dim, width, dtype)
 
-    def __call__(self, x: Array) -> Array:
-        return self.down(nnx.gelu(self.up(x), approximate=True))
+    def __call__(self, x: Array, drop_hidden: Callable[[Array], Array] = lambda x: x) -> Array:
+        return self.down(drop_hidden(gelu(self.up(x))))
 
 
 class Block(nnx.Module):
-    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Pre-norm encoder block: x + attention(norm(x)), then x + mlp(norm(x)).
 
-    def __init__(self, shape: Shape, *, dtype):
-        self.attention_norm = _norm(shape.width, dtype)
-        self.attention = Attention(shape.width, shape.heads, dtype=dtype)
-        self.mlp_norm = _norm(shape.width, dtype)
+    `noise` drops elements at rate `dropout` after every dense layer but query, key and value (An Image
+    is Worth 16x16 Words, Appendix B.1), and whole branches at the rate that it brings.
+    """
+
+    def __init__(self, shape: Shape, *, attention: AttentionKernel, dtype):
+        self.attention_norm = norm(shape.width, dtype)
+        self.attention = Attention(shape.width, shape.heads, kernel=attention, dtype=dtype)
+        self.mlp_norm = norm(shape.width, dtype)
         self.mlp = Mlp(shape.width, shape.mlp_dim, dtype=dtype)
 
-    def __call__(self, x: Float[Array, "batch tokens width"]) -> Float[Array, "batch tokens width"]:
+    def __call__(
+        self,
+        x: Float[Array, "batch tokens width"],
+        noise: BlockNoise | None = None,
+        dropout: float = 0.0,
+    ) -> Float[Array, "batch tokens width"]:
         normed = self.attention_norm(x)
-        x = x + self.attention(normed, normed)
-        return x + self.mlp(self.mlp_norm(x))
+        if noise is None:
+            x = x + self.attention(normed, normed)
+            return x + self.mlp(self.mlp_norm(x))
+        after_attention, hidden, after_mlp, attention_branch, mlp_branch = noise.words
+        y = drop_elements(self.attention(normed, normed), dropout, after_attention)
+        x = x + drop_examples(y, noise.drop_rate, attention_branch)
+        y = self.mlp(self.mlp_norm(x), lambda h: drop_elements(h, dropout, hidden))
+        y = drop_elements(y, dropout, after_mlp)
+        return x + drop_examples(y, noise.drop_rate, mlp_branch)
 
 
 class MapReadout(nnx.Module):
@@ -94,10 +99,10 @@ class MapReadout(nnx.Module):
     Scaling Vision Transformers (arXiv 2106.04560), Section 3.2.
     """
 
-    def __init__(self, shape: Shape, *, dtype):
+    def __init__(self, shape: Shape, *, attention: AttentionKernel, dtype):
         self.probe = nnx.Param(jnp.zeros((1, 1, shape.width)))
-        self.attention = Attention(shape.width, shape.heads, dtype=dtype)
-        self.norm = _norm(shape.width, dtype)
+        self.attention = Attention(shape.width, shape.heads, kernel=attention, dtype=dtype)
+        self.norm = norm(shape.width, dtype)
         self.mlp = Mlp(shape.width, shape.mlp_dim, dtype=dtype)
 
     def __call__(self, tokens: Float[Array, "batch tokens width"]) -> Float[Array, "batch width"]:
@@ -112,6 +117,8 @@ class Vit(nnx.Module):
     - `shape`, `readout`, `image_size`, `channels`: as counted by `Shape.params`.
     - `classes`: outputs of the linear classifier; 0 leaves it out.
     - `layout`: whether the blocks are unrolled or scanned; the function is the same.
+    - `remat`: what blocks compute again for their gradient, to save memory; the function is the same.
+    - `attention`: the kernel of the blocks' attention.
     - `dtype`: of the computation; parameters stay float32.
 
     A new model has zeros for kernels: `models/initial.py` draws the parameters to start from, or
@@ -127,29 +134,56 @@ class Vit(nnx.Module):
         readout: Readout = "gap",
         classes: int = 0,
         layout: BlockLayout = "unrolled",
+        remat: Remat = "none",
+        attention: AttentionKernel = "auto",
         dtype=jnp.float32,
     ):
         self.patch, self.readout_kind = shape.patch, readout
-        self.embedding = _dense(channels * shape.patch**2, shape.width, dtype)
+        self.depth = shape.depth
+        self.remat: Remat = remat
+        self.embedding = dense(channels * shape.patch**2, shape.width, dtype)
         self.position = nnx.Param(jnp.zeros((1, shape.tokens(image_size), shape.width)))
         if readout == "tok":
             self.class_token = nnx.Param(jnp.zeros((1, 1, shape.width)))
-        self.blocks = _stack_blocks(shape, layout=layout, dtype=dtype)
-        self.final_norm = _norm(shape.width, dtype)
+        self.blocks = _stack_blocks(shape, layout=layout, attention=attention, dtype=dtype)
+        self.final_norm = norm(shape.width, dtype)
         if readout == "map":
-            self.readout = MapReadout(shape, dtype=dtype)
+            self.readout = MapReadout(shape, attention=attention, dtype=dtype)
         if classes:
-            self.head = _dense(shape.width, classes, jnp.float32)
+            self.head = dense(shape.width, classes, jnp.float32)
 
     def features(
-        self, images: Float[Array, "batch height width channels"]
+        self,
+        images: Float[Array, "batch height width channels"],
+        *,
+        noise: Key[Array, ""] | None = None,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
     ) -> Float[Array, "batch features"]:
-        """Frozen-feature view: what few-shot probes read (the input of the classifier)."""
+        """Frozen-feature view: what few-shot probes read (the input of the classifier).
+
+        - `noise`: the random key of dropout and stochastic depth, in training; None to evaluate.
+        - `dropout`: rate after the positions and after every dense layer of the blocks but query, key
+          and value.
+        - `stochastic_depth`: rate at which the branches of the last block are dropped; it rises
+          linearly from 0 in the first.
+
+        Raises `ValueError` where a rate is given without `noise`.
+        """
+        _check_noise(noise, dropout=dropout, stochastic_depth=stochastic_depth)
         x = self.embedding(patches(images, self.patch)) + self.position[...]
+        blocks_noise = None
+        if noise is not None and (dropout or stochastic_depth):
+            words = draw_words(noise, 1 + self.depth * PLACES_OF_BLOCK)
+            x = drop_elements(x, dropout, words[0])
+            blocks_noise = BlockNoise(
+                words[1:].reshape(self.depth, PLACES_OF_BLOCK, 2),
+                linear_drop_rates(self.depth, stochastic_depth),
+            )
         if self.readout_kind == "tok":
             token = jnp.broadcast_to(self.class_token[...], (len(x), 1, x.shape[-1]))
             x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
-        x = self.final_norm(self._run_blocks(x))
+        x = self.final_norm(self._run_blocks(x, blocks_noise, dropout))
         match self.readout_kind:
             case "gap":
                 return x.mean(axis=1)
@@ -161,30 +195,75 @@ class Vit(nnx.Module):
                 raise ValueError(f"readout={kind!r} is unknown; choose from gap, map, tok")
 
     def __call__(
-        self, images: Float[Array, "batch height width channels"]
+        self,
+        images: Float[Array, "batch height width channels"],
+        *,
+        noise: Key[Array, ""] | None = None,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
     ) -> Float[Array, "batch classes"]:
-        """Logits, in float32."""
-        return self.classify(self.features(images))
+        """Logits, in float32; arguments as those of `features`."""
+        features = self.features(
+            images, noise=noise, dropout=dropout, stochastic_depth=stochastic_depth
+        )
+        return self.classify(features)
 
     def classify(self, features: Float[Array, "batch features"]) -> Float[Array, "batch classes"]:
         """Logits of features, in float32."""
         return self.head(features.astype(jnp.float32))
 
-    def _run_blocks(self, x: Array) -> Array:
+    def _run_blocks(self, x: Array, noise: BlockNoise | None, dropout: float) -> Array:
+        def run(graph: nnx.GraphDef):
+            def block(x: Array, params: PyTree[Array], noise: BlockNoise | None) -> Array:
+                return nnx.merge(graph, params)(x, noise, dropout)
+
+            return _rematerialized(block, self.remat)
+
         if isinstance(self.blocks, nnx.List):
-            for block in self.blocks:
-                x = block(x)
+            for index, block in enumerate(self.blocks):
+                of_block = jax.tree.map(lambda leaf, i=index: leaf[i], noise)
+                x = run(nnx.graphdef(block))(x, nnx.state(block), of_block)
             return x
-        run = nnx.scan(lambda x, block: block(x), in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
-        return run(x, self.blocks)
+        block = run(nnx.graphdef(self.blocks))
+        step = lambda x, layer: (block(x, *layer), None)  # noqa: E731
+        return jax.lax.scan(step, x, (nnx.state(self.blocks), noise))[0]
 
 
-def _stack_blocks(shape: Shape, *, layout: BlockLayout, dtype) -> nnx.List[Block] | Block:
+def _stack_blocks(
+    shape: Shape, *, layout: BlockLayout, attention: AttentionKernel, dtype
+) -> nnx.List[Block] | Block:
     """Blocks as a list, or as one block whose parameters have a leading depth axis."""
+
+    def build(_: object) -> Block:
+        return Block(shape, attention=attention, dtype=dtype)
+
     if layout == "scanned":
-        build = nnx.vmap(lambda _: Block(shape, dtype=dtype))
-        return build(jnp.arange(shape.depth))
-    return nnx.List([Block(shape, dtype=dtype) for _ in range(shape.depth)])
+        return nnx.vmap(build)(jnp.arange(shape.depth))
+    return nnx.List([build(index) for index in range(shape.depth)])
+
+
+def _rematerialized(block: Callable[..., Array], remat: Remat) -> Callable[..., Array]:
+    match remat:
+        case "none":
+            return block
+        case "dots":
+            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            return jax.checkpoint(block, policy=policy)
+        case "full":
+            return jax.checkpoint(block)
+        case _:
+            assert_never(remat)
+
+
+def _check_noise(noise: Key[Array, ""] | None, **rates: float) -> None:
+    for name, rate in rates.items():
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name}={rate!r} is not a rate; expected a number from 0 to 1")
+        if rate and noise is None:
+            raise ValueError(
+                f"{name}={rate!r} needs random numbers; give a key as noise, or leave the rate at 0 "
+                f"to evaluate"
+            )
 
 
 def patches(
