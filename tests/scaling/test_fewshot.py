@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from vitscale.scaling.evaluate.fewshot import (
-    L2_GRID,
-    PAPER_L2,
-    RidgeProbe,
-    draw_shots,
-    fewshot_errors,
-)
+from vitscale.scaling.evaluate.fewshot import draw_shots, fewshot_errors
+from vitscale.scaling.evaluate.ridge import L2_GRID, PAPER_L2, RidgeProbe
 
 CLASSES = 7
 

@@ -1,38 +1,48 @@
-"""Few-shot error of frozen features: a ridge regression to +-1 class targets, in closed form.
+"""Few-shot error of frozen features: a ridge regression to +-1 class targets on a few images a class.
 
 The probe of Scaling Vision Transformers (arXiv 2106.04560, Section 2.2) and its public form,
-big_vision `evaluators/fewshot_lsr.py`, with the arithmetic mended. That code appends a constant feature
-of 100 in float32, so that the top eigenvalue of the Gram matrix is near 1e8 and the weights carry 1-10 %
-error; here features are centred instead, which makes the unpenalised intercept the mean of the targets
-exactly, and the one factorisation that serves every l2 is in float64. `constant_feature=100` brings the
-papers' form back, in float64, for comparison with published numbers.
-
-Probes run in NumPy and SciPy: JAX has float64 only by a global switch.
+big_vision `evaluators/fewshot_lsr.py`, with the arithmetic mended (`ridge.py`), the penalty chosen on
+the shots themselves instead of fixed, and five draws of the shots instead of three.
+`compat="big_vision"` measures by the published protocol, to compare with published numbers.
 """
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import linalg
 
-PAPER_L2 = 2.0**10
-"""The l2 penalty of Scaling Vision Transformers and big_vision."""
+from vitscale.scaling.evaluate.features import TaskFeatures
+from vitscale.scaling.evaluate.frozen import Metric
+from vitscale.scaling.evaluate.ridge import PAPER_L2, RidgeProbe
 
-L2_GRID = tuple(2.0**k for k in range(-6, 11))
 SHOTS = (1, 5, 10, 25)
-DRAWS = 5
+
+Compat = Literal["big_vision"]
+"""Public code whose protocol can be measured by."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FewshotTask:
-    """Labelled images to draw few-shot training sets from, and the images to test on."""
+class Protocol:
+    """How many random draws of the shots, and which ridge regression.
 
-    pool_images: Float[np.ndarray, "pool height width channels"]
-    pool_labels: Int[np.ndarray, " pool"]
-    test_images: Float[np.ndarray, "test height width channels"]
-    test_labels: Int[np.ndarray, " test"]
+    - `l2`: the penalty; None chooses it for each draw by leave-one-out on the shots.
+    - `constant_feature`: appended to the features in place of an unpenalised intercept.
+    """
+
+    draws: int
+    l2: float | None
+    constant_feature: float | None
+
+
+_PROTOCOL = Protocol(draws=5, l2=None, constant_feature=None)
+
+COMPAT: dict[Compat, Protocol] = {
+    # big_vision 0127fb6, evaluators/fewshot_lsr.py: BIAS_CONSTANT, num_seeds, l2_reg of its configs.
+    "big_vision": Protocol(draws=3, l2=PAPER_L2, constant_feature=100.0),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,79 +55,50 @@ class FewshotError:
     draws: int
 
 
-class RidgeProbe:
-    """Ridge regression of +-1 class targets on standardised features, for any number of l2 values.
+def metrics(name: str, features: TaskFeatures) -> Iterator[Metric]:
+    """`<task>_<k>shot_error` for each number of shots that every class of the pool can give.
 
-    - `features`: one row an example. `labels`: classes from 0 to `classes` - 1.
-    - `constant_feature`: None centres the features, so that the intercept is not penalised; a number
-      appends it as one more (penalised) feature, as the papers do with 100.
-
-    One eigendecomposition, of the Gram matrix of features or of examples, whichever is smaller,
-    serves every l2.
+    A pool with too few examples of a class for some number of shots leaves that metric out, with a
+    warning: with fewer examples of some classes it would be another task under the same name.
     """
+    yield from _metrics(name, features, "shot_error", None)
 
-    def __init__(
-        self,
-        features: Float[np.ndarray, "n d"],
-        labels: Int[np.ndarray, " n"],
-        *,
-        classes: int,
-        constant_feature: float | None = None,
-    ):
-        x = np.asarray(features, np.float64)
-        if not np.isfinite(x).all():
-            raise ValueError("features hold NaN or infinity; the model that made them diverged")
-        self._mean = x.mean(0)
-        self._scale = x.std(0) + 1e-5
-        self._constant = constant_feature
-        self._x = self._standardise(x)
-        targets = np.where(labels[:, None] == np.arange(classes), 1.0, -1.0)
-        self._offset = np.zeros(classes) if constant_feature is not None else targets.mean(0)
-        self._y = targets - self._offset
-        n, d = self._x.shape
-        self._dual = n < d
-        gram = self._x @ self._x.T if self._dual else self._x.T @ self._x
-        eigenvalues, self._vectors = linalg.eigh(gram)
-        # The centred Gram matrix of examples is singular: what is negative is rounding.
-        self._eigenvalues = np.maximum(eigenvalues, 0.0)
-        rhs = self._y if self._dual else self._x.T @ self._y
-        self._rotated = self._vectors.T @ rhs
 
-    def weights(self, l2: float) -> Float[np.ndarray, "d classes"]:
-        """(X'X + l2 I)^-1 X'Y on standardised features."""
-        solution = self._vectors @ (self._rotated / (self._eigenvalues + l2)[:, None])
-        return self._x.T @ solution if self._dual else solution
+def big_vision_metrics(name: str, features: TaskFeatures) -> Iterator[Metric]:
+    """`<task>_<k>shot_big_vision_error`: the same by big_vision's protocol."""
+    yield from _metrics(name, features, "shot_big_vision_error", "big_vision")
 
-    def scores(
-        self, features: Float[np.ndarray, "m d"], l2: float
-    ) -> Float[np.ndarray, "m classes"]:
-        """Predicted targets of other examples; the largest names the class."""
-        x = self._standardise(np.asarray(features, np.float64))
-        return x @ self.weights(l2) + self._offset
 
-    def leave_one_out_loss(self, l2: float) -> float:
-        """Mean squared error of each training example when predicted from all others.
+def _metrics(
+    name: str, features: TaskFeatures, suffix: str, compat: Compat | None
+) -> Iterator[Metric]:
+    shots = available_shots(features.pool_labels)
+    if shots != SHOTS:
+        warnings.warn(
+            f"{name}: a class of the pool has {_fewest(features.pool_labels)} examples, so it is "
+            f"measured at {', '.join(map(str, shots))} shots, not at {', '.join(map(str, SHOTS))}",
+            stacklevel=2,
+        )
+    results = fewshot_errors(
+        features.pool,
+        features.pool_labels,
+        features.test,
+        features.test_labels,
+        classes=features.classes,
+        shots=shots,
+        compat=compat,
+    )
+    for result in results:
+        yield Metric(f"{name}_{result.shots}{suffix}", result.error, result.sd, result.draws)
 
-        Exact by the closed form residual / (1 - H_ii); the centring counts as one fitted parameter.
-        """
-        basis = self._vectors if self._dual else self._x @ self._vectors
-        filtered = self._eigenvalues if self._dual else 1.0
-        shrink = filtered / (self._eigenvalues + l2)
-        leverage = (basis**2 * shrink).sum(1)
-        if self._constant is None:
-            leverage = leverage + 1 / len(self._x)
-        residual = self._y - self._x @ self.weights(l2)
-        return float(np.mean((residual / np.maximum(1 - leverage, 1e-9)[:, None]) ** 2))
 
-    def best_l2(self, l2_grid: Sequence[float] = L2_GRID) -> float:
-        """The l2 of the grid with the least leave-one-out loss; no test label is seen."""
-        return min(l2_grid, key=self.leave_one_out_loss)
+def available_shots(labels: Int[np.ndarray, " pool"]) -> tuple[int, ...]:
+    """Those of `SHOTS` that every class in `labels` has examples for."""
+    return tuple(count for count in SHOTS if count <= _fewest(labels))
 
-    def _standardise(self, x: np.ndarray) -> np.ndarray:
-        x = (x - self._mean) / self._scale
-        if self._constant is not None:
-            x = np.hstack([x, np.full((len(x), 1), self._constant)])
-        return x
+
+def _fewest(labels: Int[np.ndarray, " pool"]) -> int:
+    return int(np.unique(labels, return_counts=True)[1].min())
 
 
 def draw_shots(
@@ -125,7 +106,8 @@ def draw_shots(
 ) -> Int[np.ndarray, " chosen"]:
     """Positions of `shots` random examples of each class; nested: fewer shots are a subset of more.
 
-    Raises `ValueError` where a class has fewer examples, which would silently change the task.
+    Sorted by class. Raises `ValueError` where a class has fewer examples, which would silently change
+    the task.
     """
     rng = np.random.default_rng(seed)
     chosen = []
@@ -146,28 +128,34 @@ def fewshot_errors(
     test: Float[np.ndarray, "test d"],
     test_labels: Int[np.ndarray, " test"],
     *,
+    classes: int | None = None,
     shots: Sequence[int] = SHOTS,
-    draws: int = DRAWS,
-    l2: float | None = None,
-    constant_feature: float | None = None,
+    compat: Compat | None = None,
 ) -> Iterator[FewshotError]:
     """Test error of ridge probes on frozen features, for each number of `shots`.
 
-    `l2=None` chooses it for each draw by leave-one-out on the shots themselves; the papers fix 2^10.
+    - `classes`: labels are from 0 to `classes` - 1; by default, up to the largest label. A test image
+      of a class that the pool lacks counts as an error.
+    - `compat`: measure by the protocol of that public code (`COMPAT`).
     """
-    classes = int(max(pool_labels.max(), test_labels.max())) + 1
+    protocol = _PROTOCOL if compat is None else COMPAT[compat]
+    if classes is None:
+        classes = int(max(pool_labels.max(), test_labels.max())) + 1
     for count in shots:
         errors = []
-        for seed in range(draws):
+        for seed in range(protocol.draws):
             chosen = draw_shots(pool_labels, count, seed)
             probe = RidgeProbe(
                 pool[chosen],
                 pool_labels[chosen],
                 classes=classes,
-                constant_feature=constant_feature,
+                constant_feature=protocol.constant_feature,
             )
-            penalty = probe.best_l2() if l2 is None else l2
-            errors.append(np.mean(probe.scores(test, penalty).argmax(1) != test_labels))
+            l2 = probe.best_l2() if protocol.l2 is None else protocol.l2
+            errors.append(np.mean(probe.scores(test, l2).argmax(1) != test_labels))
         yield FewshotError(
-            shots=count, error=float(np.mean(errors)), sd=float(np.std(errors)), draws=draws
+            shots=count,
+            error=float(np.mean(errors)),
+            sd=float(np.std(errors)),
+            draws=protocol.draws,
         )
