@@ -27,6 +27,7 @@ def metrics(model: FrozenModel, source: Source) -> Iterator[Metric]:
         labelled = outputs.labels >= 0
         logits, labels = outputs.logits[labelled], outputs.labels[labelled]
         check_finite(logits, "upstream logits")
+        _check_labels(labels, logits.shape[1])
         sums[0] += _softmax_cross_entropy(logits, labels).sum(dtype=np.float64)
         sums[1] += np.sum(logits.argmax(-1) != labels)
         if sigmoid:
@@ -45,6 +46,14 @@ def _batches(model: FrozenModel, source: Source) -> Iterator[Outputs]:
     images = source.evaluation()
     for batch in images.batches(FORWARD_BATCH):
         yield model.outputs(image_set(batch.images, batch.labels, classes=images.classes))
+
+
+def _check_labels(labels: Int[np.ndarray, " n"], classes: int) -> None:
+    if len(labels) and labels.max() >= classes:
+        raise ValueError(
+            f"the evaluation split holds class {labels.max()}, but the model tells {classes} classes "
+            f"apart; name a split of the data that it was trained on in eval_split"
+        )
 
 
 def _softmax_cross_entropy(
