@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vitscale.scaling.evaluate.frozen import FrozenModel, Outputs
+from vitscale.scaling.execution import Execution
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.scaling.shape import Shape
-from vitscale.scaling.trial import calibrate, run_trial
+from vitscale.scaling.speed import calibrate
+from vitscale.scaling.trial import run_trial
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
 
@@ -113,7 +116,9 @@ def test_seeds_differ_and_repeat(undisturbed, tmp_path):
 
 def test_scanned_blocks_measure_the_same_within_rounding(undisturbed, tmp_path):
     scanned = run(
-        dataclasses.replace(TRIAL, durations=TRIAL.durations[:1]), tmp_path, layout="scanned"
+        dataclasses.replace(TRIAL, durations=TRIAL.durations[:1]),
+        tmp_path,
+        execution=Execution(layout="scanned"),
     )
     key = (TRIAL.durations[0], "upstream_loss")
     assert scanned.values()[key] == pytest.approx(undisturbed.values()[key], rel=1e-3)
@@ -153,10 +158,13 @@ def test_divergence_is_recorded_with_its_reason(tmp_path):
 
 def test_a_model_that_breaks_in_its_last_step_is_recorded_as_diverged(tmp_path, monkeypatch):
     # The loss of each batch is taken before its update, so the last update shows at evaluation only.
-    def broken(training, params, images):
-        return np.full((len(images), SHAPE.width), np.nan), np.full((len(images), 128), np.nan)
+    def broken(model, images):
+        features = np.full((images.examples, SHAPE.width), np.nan)
+        return Outputs(
+            features, np.full((images.examples, 128), np.nan), np.zeros(images.examples, int)
+        )
 
-    monkeypatch.setattr("vitscale.scaling.trial.forward_all", broken)
+    monkeypatch.setattr(FrozenModel, "outputs", broken)
     sink = run(TRIAL, tmp_path)
     assert [row.status for [row] in sink.rows.values()] == ["diverged"] * 3
 

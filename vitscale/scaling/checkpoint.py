@@ -1,17 +1,25 @@
 """Save and restore training states with Orbax, so that a killed trial goes on bit for bit.
 
 A trial keeps its checkpoints in one folder with a line for its trunk and one for the cooldown under
-way. Orbax writes aside and renames, so a kill while saving leaves the checkpoint before it.
+way. Orbax writes aside and renames, so a kill while saving leaves the checkpoint before it. Every
+checkpoint holds checksums of its own arrays: one that was damaged later is noticed, deleted, and the
+one before it taken.
 """
 
+import logging
 import shutil
+import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jaxtyping import PyTree, UInt32
 from orbax import checkpoint as ocp
 
 from vitscale.scaling.train import TrainState
+
+_LOG = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
@@ -22,39 +30,70 @@ class Saved(NamedTuple):
 
 
 class CheckpointLine:
-    """Checkpoints along one line of training (a trunk, or one cooldown), by step.
+    """Checkpoints along one line of training (a trunk, or one cooldown), by step; the newest two are kept.
 
-    The newest two are kept. Saving waits until the files are durable: on CPU an asynchronous copy would
-    read buffers that the next step overwrites.
+    Saving copies the state and returns; files are written while training goes on, and are durable when
+    the next `save`, or `wait`, returns.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder.absolute()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, create=True, enable_async_checkpointing=False
+            max_to_keep=2, create=True, enable_async_checkpointing=True
         )
         self._manager = ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, saved: Saved) -> None:
-        """Make `saved` durable; does nothing where its step is there already."""
-        step = int(saved.state.step)
-        if step not in self._manager.all_steps():
-            self._manager.save(step, args=ocp.args.StandardSave(saved._asdict()))
+        """Begin to make `saved` durable; does nothing where its step is there already."""
+        step = step_of(saved.state)
+        if step in self._manager.all_steps():
+            return
+        # Copies: the next training step takes over the buffers of the state.
+        state = jax.tree.map(_on_host, saved.state)
+        content = {"state": state, "seconds": saved.seconds, "checksums": checksums(state)}
+        self._manager.save(step, args=ocp.args.StandardSave(content))
 
-    def newest(self, template: TrainState, *, up_to_step: int) -> Saved | None:
-        """The latest state at or before `up_to_step`, shaped like `template`; None if there is none.
+    def wait(self) -> None:
+        """Return when everything saved is durable."""
+        self._manager.wait_until_finished()
 
-        Later ones are deleted: the line goes on from here, and Orbax saves no step before its last.
+    def newest(
+        self, template: TrainState, shardings: TrainState, *, up_to_step: int
+    ) -> Saved | None:
+        """The latest whole state at or before `up_to_step`, shaped like `template` and laid out as
+        `shardings` say; None if there is none.
+
+        Later and damaged ones are deleted: the line goes on from here, and Orbax saves no step before
+        its last.
         """
-        for step in self._manager.all_steps():
-            if step > up_to_step:
-                self._manager.delete(step)
-        steps = list(self._manager.all_steps())
-        if not steps:
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            if step <= up_to_step:
+                found = self._restore(step, template, shardings)
+                if found is not None:
+                    return found
+            self._manager.delete(step)
+        return None
+
+    def _restore(self, step: int, template: TrainState, shardings: TrainState) -> Saved | None:
+        """The checkpoint of `step`, or None where it is damaged."""
+        place = lambda leaf, sharding: jax.ShapeDtypeStruct(  # noqa: E731
+            leaf.shape, leaf.dtype, sharding=sharding
+        )
+        abstract = {
+            "state": jax.tree.map(place, template, shardings),
+            "seconds": 0.0,
+            "checksums": np.zeros(len(jax.tree.leaves(template)), np.uint32),
+        }
+        try:
+            found = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
+        except Exception as error:  # whatever a damaged file makes the reader raise
+            _LOG.warning("checkpoint %d of %s cannot be read (%s)", step, self._folder, error)
             return None
-        abstract = jax.eval_shape(lambda: Saved(template, 0.0)._asdict())
-        restored = self._manager.restore(max(steps), args=ocp.args.StandardRestore(abstract))
-        return Saved(TrainState(*restored["state"]), float(restored["seconds"]))
+        state = TrainState(*found["state"])
+        if not np.array_equal(checksums(state), found["checksums"]):
+            _LOG.warning("checkpoint %d of %s is damaged: wrong checksums", step, self._folder)
+            return None
+        return Saved(state, float(found["seconds"]))
 
     def delete(self) -> None:
         """Remove the whole line."""
@@ -62,5 +101,26 @@ class CheckpointLine:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Let go of the folder, when everything saved is durable."""
         self._manager.close()
+
+
+def checksums(state: PyTree[Any]) -> UInt32[np.ndarray, " leaves"]:
+    """CRC-32 of each array of a state; 0 for one of which this host holds a part only."""
+    return np.array([_checksum(leaf) for leaf in jax.tree.leaves(state)], np.uint32)
+
+
+def _checksum(leaf: Any) -> int:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return 0
+    return zlib.crc32(memoryview(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1)))
+
+
+def _on_host(leaf: Any) -> Any:
+    """A copy in this host's memory; arrays spread over hosts stay on their devices."""
+    return np.array(leaf) if leaf.is_fully_addressable else leaf.copy()
+
+
+def step_of(state: TrainState) -> int:
+    """The step of a state; of several trained together, which are all at the same."""
+    return int(np.asarray(state.step).reshape(-1)[0])

@@ -4,24 +4,29 @@ The learning rate and its schedule stay outside, as traced numbers of the traini
 compiled step serves the trunk, every cooldown and any peak learning rate.
 """
 
-from typing import Any
+from typing import Any, assert_never
 
 import jax
 import optax
-from jax import numpy as jnp
 from jaxtyping import Array, PyTree
 
+from vitscale.scaling.optimizers.adafactor import adafactor
+from vitscale.scaling.optimizers.adam import adam
 from vitscale.scaling.recipe import Recipe
 
 
 def gradient_transformation(recipe: Recipe) -> optax.GradientTransformation:
     """Clip by global norm, then precondition: gradients in, unit-learning-rate updates out."""
-    return optax.chain(
-        optax.clip_by_global_norm(recipe.clip_norm),
-        optax.scale_by_adam(
-            b1=recipe.adam_b1, b2=recipe.adam_b2, mu_dtype=jnp.dtype(recipe.momentum_dtype)
-        ),
-    )
+    match recipe.optimizer:
+        case "adamw":
+            precondition = adam(
+                b1=recipe.adam_b1, b2=recipe.adam_b2, momentum_dtype=recipe.momentum_dtype
+            )
+        case "adafactor":
+            precondition = adafactor(momentum_dtype=recipe.momentum_dtype)
+        case unknown:
+            assert_never(unknown)
+    return optax.chain(optax.clip_by_global_norm(recipe.clip_norm), precondition)
 
 
 def decay_rates(params: PyTree[Array], recipe: Recipe) -> PyTree[float]:
@@ -46,14 +51,23 @@ def apply_updates(
     *,
     learning_rate: Any,
     factor: Any,
+    multipliers: PyTree[float] | None = None,
 ) -> PyTree[Array]:
-    """p - factor (learning_rate u + decay p): decoupled decay that follows the schedule alone.
+    """p - factor (learning_rate m u + decay p): decoupled decay that follows the schedule alone.
 
-    Scaling Vision Transformers, Appendix B; big_vision `optax.py`.
+    - `multipliers`: m for each parameter (`mup.py`), 1 where they are left out.
+
+    Scaling Vision Transformers, Appendix B; big_vision `optax.py`. An optimizer that multiplies its
+    decay by the learning rate, as `optax.adamw` and the AugReg paper, has decay / learning_rate for
+    its weight decay. Multipliers leave the decay alone: how fast weights are forgotten, in steps, is
+    a matter of the schedule, not of the size of the updates.
     """
+    if multipliers is None:
+        multipliers = jax.tree.map(lambda _: 1.0, params)
     return jax.tree.map(
-        lambda p, u, d: (p - factor * (learning_rate * u + d * p)).astype(p.dtype),
+        lambda p, u, d, m: (p - factor * (learning_rate * m * u + d * p)).astype(p.dtype),
         params,
         updates,
         decay,
+        multipliers,
     )

@@ -19,7 +19,8 @@ class Progress:
     """Where a running trial is.
 
     `step` of `total_steps` counts the steps still to be spent when the trial was started or
-    resumed, trunk and cooldowns together. `loss` and `examples_per_second` are `None` until known.
+    resumed, trunk and cooldowns together. `loss`, `examples_per_second` and `input_wait`, the part of
+    the time that training waits for data, are `None` until known.
     """
 
     trial_id: str
@@ -28,6 +29,7 @@ class Progress:
     total_steps: int
     loss: float | None = None
     examples_per_second: float | None = None
+    input_wait: float | None = None
 
 
 class MeasurementSink(Protocol):

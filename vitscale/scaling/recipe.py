@@ -254,6 +254,14 @@ class Trial:
             identity["durations"] = list(self.durations)
         return _digest(identity)
 
+    @property
+    def packing_key(self) -> str:
+        """Equal for trials that one vectorised step can train together: they differ in seed and
+        learning rate alone."""
+        recipe = self.recipe.identity() | {"seed": None, "learning_rate": None}
+        shape = dataclasses.asdict(self.shape)
+        return _digest({"shape": shape, "recipe": recipe, "durations": list(self.durations)})
+
     def steps(self, duration: int) -> int:
         """Optimizer steps of a run of `duration` examples."""
         return duration // self.recipe.batch_size

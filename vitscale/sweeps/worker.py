@@ -62,12 +62,10 @@ def main() -> None:
 def _load(runner: Runner) -> tuple[RunTrial, Callable[[list[Trial]], Speed]]:
     """The functions of a runner; jax is imported here and nowhere before."""
     if runner == "train":
-        from vitscale.scaling import trial as training
+        from vitscale.scaling.speed import calibrate
+        from vitscale.scaling.trial import run_trial
 
-        return (
-            lambda trial, store, report: training.run_trial(trial, store, on_progress=report),
-            training.calibrate,
-        )
+        return lambda trial, store, report: run_trial(trial, store, on_progress=report), calibrate
     from vitscale.sweeps.engines.simulated import simulate
 
     speed = Speed(

@@ -1,7 +1,7 @@
 """Labelled images, as training and evaluation pass them on."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,7 +66,7 @@ class FewshotTask:
     test: ImageSet
 
 
-Stream = Callable[..., Iterator[Batch]]
+Stream = Callable[..., Generator[Batch, None, None]]
 """`stream(first_step, host, hosts)`: training batches of real images from `first_step` on, without end.
 
 Each is this host's equal part of the batch of its step, as bytes. Batches are a function of the recipe

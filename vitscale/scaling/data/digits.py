@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from vitscale.scaling.data import glyphs
-from vitscale.scaling.evaluate.fewshot import FewshotTask
+from vitscale.scaling.data.batch import FewshotTask, image_set
 
 _SPLIT_SEED = 0
 _POOL = 600
@@ -28,8 +28,6 @@ def task() -> FewshotTask:
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(images))
     images, labels = np.asarray(zoomed)[order][..., None], digits[order]
     return FewshotTask(
-        pool_images=images[:_POOL],
-        pool_labels=labels[:_POOL],
-        test_images=images[_POOL:],
-        test_labels=labels[_POOL:],
+        pool=image_set(images[:_POOL], labels[:_POOL]),
+        test=image_set(images[_POOL:], labels[_POOL:]),
     )

@@ -9,15 +9,14 @@ The classes are fixed by `CLASS_SEED`, not by a trial's seed: every trial sees t
 """
 
 import functools
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from vitscale.scaling.data.batch import Batch, FewshotTask, ImageSet, image_set
 from vitscale.scaling.data.catalog import CATALOG
-from vitscale.scaling.evaluate.fewshot import FewshotTask
 
 CLASS_SEED = 20210608
 HELD_OUT_CLASSES = 32
@@ -38,13 +37,6 @@ _TURN, _SHEAR, _SCALE, _SHIFT = 0.2, 0.15, 0.12, 0.12
 _PEN, _PEN_SPREAD = 0.09, 0.2  # radius of the pen, and its relative variation
 
 
-class Batch(NamedTuple):
-    """Images with values in [-1, 1], and the class of each."""
-
-    images: Float[Array, "batch height width channels"]
-    labels: Int[Array, " batch"]
-
-
 def training_batch(key: Key[Array, ""], size: int) -> Batch:
     """`size` images of the training classes, class k with probability proportional to 1/k^zipf."""
     noise = _noise(key, size)
@@ -61,11 +53,11 @@ def held_out_images(
 
 
 @functools.cache
-def evaluation_examples() -> tuple[np.ndarray, np.ndarray]:
-    """Fresh images of the training classes, and their labels; the same whatever the trial."""
+def evaluation_images() -> ImageSet:
+    """Fresh images of the training classes; the same whatever the trial."""
     key = jax.random.fold_in(jax.random.key(_TASK_SEED), 1)
     images, labels = jax.jit(training_batch, static_argnums=1)(key, _EVALUATION_EXAMPLES)
-    return np.asarray(images), np.asarray(labels)
+    return image_set(np.asarray(images), np.asarray(labels), classes=CLASSES)
 
 
 @functools.cache
@@ -74,11 +66,10 @@ def held_out_task() -> FewshotTask:
     pool_key, test_key = jax.random.split(jax.random.key(_TASK_SEED))
     pool_labels = np.tile(np.arange(HELD_OUT_CLASSES), _POOL_A_CLASS)
     test_labels = np.tile(np.arange(HELD_OUT_CLASSES), _TEST_A_CLASS)
+    pool = held_out_images(pool_key, jnp.asarray(pool_labels))
+    test = held_out_images(test_key, jnp.asarray(test_labels))
     return FewshotTask(
-        pool_images=np.asarray(held_out_images(pool_key, jnp.asarray(pool_labels))),
-        pool_labels=pool_labels,
-        test_images=np.asarray(held_out_images(test_key, jnp.asarray(test_labels))),
-        test_labels=test_labels,
+        pool=image_set(np.asarray(pool), pool_labels), test=image_set(np.asarray(test), test_labels)
     )
 
 
