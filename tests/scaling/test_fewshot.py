@@ -73,13 +73,13 @@ def test_leave_one_out_equals_refits(n, d):
             # The probe standardises on all rows, so the refit must not standardise anew.
             refit = Ridge(alpha=l2).fit(x[keep], targets[keep])
             squared.append((refit.predict(x[i : i + 1]) - targets[i]) ** 2)
-        assert probe.leave_one_out_loss(l2) == pytest.approx(np.mean(squared), rel=2e-3)
+        assert probe.leave_one_out_losses([l2])[0] == pytest.approx(np.mean(squared), rel=2e-3)
 
 
 def test_best_l2_is_the_least_leave_one_out_loss():
     x, labels = features(60, 30)
     probe = RidgeProbe(x, labels, classes=CLASSES)
-    losses = [probe.leave_one_out_loss(l2) for l2 in L2_GRID]
+    losses = probe.leave_one_out_losses(L2_GRID)
     assert probe.best_l2() == L2_GRID[int(np.argmin(losses))]
 
 

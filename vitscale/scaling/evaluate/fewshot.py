@@ -152,7 +152,7 @@ def fewshot_errors(
                 constant_feature=protocol.constant_feature,
             )
             l2 = probe.best_l2() if protocol.l2 is None else protocol.l2
-            errors.append(np.mean(probe.scores(test, l2).argmax(1) != test_labels))
+            errors.append(np.mean(probe.predict(test, [l2])[0] != test_labels))
         yield FewshotError(
             shots=count,
             error=float(np.mean(errors)),
