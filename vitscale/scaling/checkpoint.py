@@ -113,7 +113,7 @@ def checksums(state: PyTree[Any]) -> UInt32[np.ndarray, " leaves"]:
 def _checksum(leaf: Any) -> int:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         return 0
-    return zlib.crc32(memoryview(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1)))
+    return zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1).data)
 
 
 def _on_host(leaf: Any) -> Any:

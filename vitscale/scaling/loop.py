@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from vitscale.scaling.checkpoint import Saved, step_of
 from vitscale.scaling.data.batch import Batch, Source
 from vitscale.scaling.feed import device_batches
+from vitscale.scaling.hosts import agree
 from vitscale.scaling.progress import Phase
 from vitscale.scaling.train import Run, Training, TrainState
 
@@ -105,27 +106,32 @@ class Loop:
         if step < until and not self._compiled:
             self._compile(state, run, step)
         began = self._looked_at = time.monotonic()
-        with contextlib.closing(device_batches(self.sources, self.training.mesh, step)) as batches:
-            while step < until and not self.should_stop():
-                state, window = self._dispatch(
-                    state, run, batches, step, min(self._steps_a_window, until - step)
-                )
+        with contextlib.closing(self._batches(step)) as batches:
+            while step < until:
+                steps, save_now, stop = self._agree()
+                if save_now or stop:
+                    save(Saved(state, seconds + time.monotonic() - began))
+                    self._saved_at = time.monotonic()
+                if stop:
+                    raise PreemptedError(f"asked to stop at step {step}; it goes on from there")
+                state, window = self._dispatch(state, run, batches, step, min(steps, until - step))
                 self._look()
                 self._unseen, steps, step = window, window.last_step - step, window.last_step
                 self.report(phase, steps)
-                if step < until and time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-                    save(Saved(state, seconds + time.monotonic() - began))
-                    self._saved_at = time.monotonic()
         self._look()
-        reached = Saved(state, seconds + time.monotonic() - began)
-        if step < until:
-            save(reached)
-            raise PreemptedError(f"asked to stop at step {step}; the same call goes on from there")
-        return reached
+        return Saved(state, seconds + time.monotonic() - began)
+
+    def _agree(self) -> tuple[int, bool, bool]:
+        """Steps to dispatch next, whether to save before, and whether to stop, on all hosts alike."""
+        due = time.monotonic() - self._saved_at >= self.checkpoint_seconds
+        return agree(steps=self._steps_a_window, save=due, stop=self.should_stop())
+
+    def _batches(self, first_step: int) -> Generator[Batch | None, None, None]:
+        return device_batches(self.sources, self.training.mesh, first_step)
 
     def _compile(self, state: TrainState, run: Run, step: int) -> None:
         """Compile the step on copies, so that no measured second has compilation in it."""
-        with contextlib.closing(device_batches(self.sources, self.training.mesh, step)) as batches:
+        with contextlib.closing(self._batches(step)) as batches:
             copy = jax.tree.map(lambda x: x.copy(), state)
             jax.block_until_ready(self.training.step(copy, run, next(batches)))
         self._compiled = True

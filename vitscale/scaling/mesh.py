@@ -19,9 +19,7 @@ _SPLIT_FROM_ELEMENTS = 2**16
 """Smaller arrays are repeated on every device: sending their parts would take longer than it saves."""
 
 
-def device_mesh(
-    recipe: Recipe, execution: Execution, devices: Sequence[Any] | None = None
-) -> Mesh:
+def device_mesh(recipe: Recipe, execution: Execution, devices: Sequence[Any] | None = None) -> Mesh:
     """All devices (of all hosts) as a mesh with the axes "data" and "fsdp".
 
     Raises `ValueError` where they cannot be laid out so, or do not divide a micro-batch.
@@ -85,6 +83,13 @@ def place_batch(batch: PyTree[np.ndarray], mesh: Mesh) -> PyTree[Array]:
     """This host's equal part of a batch as global arrays, split over all devices."""
     sharding = over_devices(mesh)
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def spread_batch(images: np.ndarray, mesh: Mesh) -> Array:
+    """Images that every host has whole as one global array, split over all devices."""
+    return jax.make_array_from_callback(
+        images.shape, over_devices(mesh), lambda index: images[index]
+    )
 
 
 def _is_stacked(path: tuple[Any, ...]) -> bool:

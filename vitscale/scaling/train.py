@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
 from jax import numpy as jnp
 from jax.sharding import Mesh
@@ -18,7 +19,13 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from vitscale.scaling.data.batch import Batch, to_unit_range
 from vitscale.scaling.data.sources import source_for
 from vitscale.scaling.execution import Execution
-from vitscale.scaling.mesh import device_mesh, everywhere, over_devices, state_shardings
+from vitscale.scaling.mesh import (
+    device_mesh,
+    everywhere,
+    over_devices,
+    spread_batch,
+    state_shardings,
+)
 from vitscale.scaling.models.initial import draw_parameters
 from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
 from vitscale.scaling.objective import class_targets, cross_entropy, mixed_up
@@ -135,12 +142,28 @@ def _training_for(shape: Shape, recipe: Recipe, execution: Execution, lanes: int
             out_shardings=(shardings, whole),
             donate_argnums=0,
         ),
-        forward=jax.jit(
-            model.outputs,
-            in_shardings=(shardings.params if lanes == 1 else whole, split),
-            out_shardings=whole,
+        forward=_spread_forward(
+            jax.jit(
+                model.outputs,
+                in_shardings=(shardings.params if lanes == 1 else whole, split),
+                out_shardings=whole,
+            ),
+            mesh,
         ),
     )
+
+
+def _spread_forward(forward: Callable, mesh: Mesh) -> Callable:
+    """`forward` for images in this host's memory, in any number, on all devices of the mesh."""
+    if mesh.size == 1:
+        return forward
+
+    def spread(params: PyTree[Array], images: np.ndarray) -> tuple[Array, Array]:
+        full = np.resize(images, (-(-len(images) // mesh.size) * mesh.size, *images.shape[1:]))
+        features, logits = forward(params, spread_batch(full, mesh))
+        return features[: len(images)], logits[: len(images)]
+
+    return spread
 
 
 class _Model:

@@ -15,6 +15,7 @@ from vitscale.scaling.evaluate.finite import NotFiniteError
 from vitscale.scaling.evaluate.frozen import FrozenModel
 from vitscale.scaling.evaluate.table import evaluate
 from vitscale.scaling.execution import Execution
+from vitscale.scaling.hosts import SharedSink
 from vitscale.scaling.loop import DivergedError, Lane, Loop
 from vitscale.scaling.loop import PreemptedError as PreemptedError
 from vitscale.scaling.objective import chance_loss
@@ -77,7 +78,9 @@ def run_trials(
     """
     if len({trial.packing_key for trial in trials}) != 1:
         raise ValueError("trials trained together may differ in seed and learning_rate alone")
-    remaining = [d for d in trials[0].durations if any(d not in store.measured(t) for t in trials)]
+    store = SharedSink(store)
+    measured = [store.measured(trial) for trial in trials]
+    remaining = [d for d in trials[0].durations if any(d not in done for done in measured)]
     if remaining:
         with contextlib.ExitStack() as stack:
             runner = _Runner(trials, store, remaining, on_progress, execution, stack)
