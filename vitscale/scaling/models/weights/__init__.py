@@ -7,6 +7,7 @@
 Nothing here imports jax or any of the frameworks.
 """
 
+from vitscale.scaling.models.weights.files import new_folder as new_folder
 from vitscale.scaling.models.weights.files import write_npz as write_npz
 from vitscale.scaling.models.weights.files import write_safetensors as write_safetensors
 from vitscale.scaling.models.weights.layouts import LAYOUTS as LAYOUTS

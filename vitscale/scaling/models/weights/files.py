@@ -1,10 +1,13 @@
-"""Arrays in safetensors and .npz files."""
+"""Arrays in safetensors and .npz files, and folders that appear whole."""
 
+import contextlib
 import dataclasses
 import os
+import shutil
+import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +53,29 @@ def write_npz(path: Path, arrays: Arrays) -> None:
     with path.open("xb") as file:
         np.savez(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
     _sync(path)
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `target` when all is written, or is removed.
+
+    Raises `FileExistsError` where `target` is there already and not an empty folder, before anything
+    is made.
+    """
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise FileExistsError(f"{target} exists already; name a new folder, or remove it first")
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    aside.mkdir()
+    try:
+        yield aside
+        _sync(aside)
+        aside.rename(target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _sync(target.parent)
 
 
 def _read_safetensors(path: Path) -> Contents:
