@@ -1,23 +1,29 @@
-"""Facts about the data sets that a recipe can name: enough to refuse a plan without importing jax."""
+"""Facts about the data that a recipe can name: enough to refuse a plan without importing jax."""
 
 import dataclasses
 
+from vitscale.scaling.data.kinds import KINDS, is_stored
+from vitscale.scaling.data.selection import fewshot_selection, selection_of
 from vitscale.scaling.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Classes to train on, and the size and channels of the images."""
+    """Classes to train on, and the size and channels of the images as they are trained on.
+
+    `train_examples` is None for data without end.
+    """
 
     classes: int
     image_size: int
     channels: int
+    train_examples: int | None = None
 
 
 CATALOG: dict[str, DataFacts] = {
     "glyphs": DataFacts(classes=128, image_size=16, channels=1),
 }
-"""Data sets that can be trained on here."""
+"""Data that is made on the device. Stored images are named by their kind: `kinds.KINDS`."""
 
 UNAVAILABLE: dict[str, str] = {
     "jft-3b": "JFT-3B is internal to Google and was never published",
@@ -28,16 +34,20 @@ UNAVAILABLE: dict[str, str] = {
 def check_trainable(recipe: Recipe) -> DataFacts:
     """Facts of the recipe's data.
 
-    Raises `ValueError` where its data cannot be had, its images differ from what the recipe says, or
-    its optimizer is one that this version can plan with but not run.
+    Raises `ValueError` where its data cannot be had, or its images differ from what the recipe says.
     """
     if recipe.data in UNAVAILABLE:
         raise ValueError(
             f"data={recipe.data!r} cannot be trained on here: {UNAVAILABLE[recipe.data]}; plan and "
             f"price this sweep, or run its shapes with a recipe whose data you have"
         )
+    if is_stored(recipe.data):
+        return _stored_facts(recipe)
     if recipe.data not in CATALOG:
-        raise ValueError(f"data={recipe.data!r} is unknown; choose from {', '.join(CATALOG)}")
+        raise ValueError(
+            f"data={recipe.data!r} is unknown; choose from {', '.join(CATALOG)}, or name images on "
+            f"disk as {', '.join(f'{kind}:PLACE' for kind in KINDS)}"
+        )
     facts = CATALOG[recipe.data]
     if (recipe.image_size, recipe.channels) != (facts.image_size, facts.channels):
         raise ValueError(
@@ -45,9 +55,16 @@ def check_trainable(recipe: Recipe) -> DataFacts:
             f"channels; set image_size={facts.image_size} and channels={facts.channels} "
             f"(got {recipe.image_size} and {recipe.channels})"
         )
-    if recipe.optimizer != "adamw":
-        raise ValueError(
-            f"optimizer={recipe.optimizer!r} can be planned and priced but not trained by this "
-            f"version; use optimizer='adamw'"
-        )
     return facts
+
+
+def _stored_facts(recipe: Recipe) -> DataFacts:
+    selection = selection_of(recipe)
+    for data in recipe.fewshot_data:
+        fewshot_selection(data, recipe)
+    return DataFacts(
+        classes=selection.stored.classes,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        train_examples=selection.train_examples,
+    )

@@ -1,8 +1,8 @@
 """The images that a recipe names: where training batches come from, and what to measure on."""
 
-from vitscale.scaling.data import digits, glyphs
 from vitscale.scaling.data.batch import Source
 from vitscale.scaling.data.catalog import check_trainable
+from vitscale.scaling.data.kinds import is_stored
 from vitscale.scaling.recipe import Recipe
 
 
@@ -12,6 +12,12 @@ def source_for(recipe: Recipe) -> Source:
     Raises `ValueError` where the data are not known, not there, or not what the recipe says.
     """
     facts = check_trainable(recipe)
+    if is_stored(recipe.data):
+        from vitscale.scaling.data.real import real_source
+
+        return real_source(recipe)
+    from vitscale.scaling.data import digits, glyphs
+
     return Source(
         classes=facts.classes,
         drawn=glyphs.training_batch,
