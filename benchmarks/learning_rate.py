@@ -18,7 +18,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 import jax
 import numpy as np
 
-from vitscale.scaling.recipe import RECIPES
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.scaling.train import Run, training_for
 from vitscale.scaling.trial import evaluate

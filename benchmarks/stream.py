@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from vitscale.scaling.data import catalog, sources
-from vitscale.scaling.recipe import RECIPES
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.schedule import NEVER
 from vitscale.scaling.shape import Shape
 from vitscale.scaling.train import Run, Training, training_for

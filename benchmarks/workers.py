@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vitscale.scaling.recipe import RECIPES
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.plan import GridSweep, Plan

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitscale.scaling.recipe import RECIPES, TRUNK_SCHEDULES, Recipe, Trial
+from vitscale.scaling.recipe import TRUNK_SCHEDULES, Recipe, Trial
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 
 SHAPE = Shape(width=32, depth=2, mlp_dim=64, heads=4, patch=4)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_samples import RECIPE
 
-from vitscale.scaling.recipe import RECIPES, Loss, Optimizer, Precision, Recipe, Schedule
+from vitscale.scaling.recipe import Loss, Optimizer, Precision, Recipe, Schedule
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Readout, Shape
 from vitscale.sweeps.config import plan_from_toml, plan_to_toml, read_plan
 from vitscale.sweeps.plan import GridSweep, Part, Plan, StarSweep

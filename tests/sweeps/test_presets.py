@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitscale.scaling.recipe import RECIPES
+from vitscale.scaling.recipes import RECIPES
 from vitscale.sweeps.presets import PRESETS, preset, preset_names
 from vitscale.sweeps.preview import preview
 

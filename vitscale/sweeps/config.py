@@ -36,7 +36,8 @@ import json
 import tomllib
 from pathlib import Path
 
-from vitscale.scaling.recipe import RECIPES, Recipe
+from vitscale.scaling.recipe import Recipe
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.decode import decode, refuse_unknown
 from vitscale.sweeps.plan import GridSweep, Kind, Part, Plan, StarSweep, heads_of

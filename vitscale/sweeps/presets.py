@@ -6,7 +6,7 @@ A preset is a star and a grid that belong together: `preset("sovit-star")`, `pre
 import dataclasses
 import difflib
 
-from vitscale.scaling.recipe import RECIPES
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
 
