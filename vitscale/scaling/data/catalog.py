@@ -25,6 +25,9 @@ CATALOG: dict[str, DataFacts] = {
 }
 """Data that is made on the device. Stored images are named by their kind: `kinds.KINDS`."""
 
+PIXELS = "pixels:"
+"""Random pixels of any size, named with their number of classes: "pixels:1000". For measuring speed."""
+
 UNAVAILABLE: dict[str, str] = {
     "jft-3b": "JFT-3B is internal to Google and was never published",
 }
@@ -43,6 +46,12 @@ def check_trainable(recipe: Recipe) -> DataFacts:
         )
     if is_stored(recipe.data):
         return _stored_facts(recipe)
+    if recipe.data.startswith(PIXELS):
+        return DataFacts(
+            classes=pixel_classes(recipe.data),
+            image_size=recipe.image_size,
+            channels=recipe.channels,
+        )
     if recipe.data not in CATALOG:
         raise ValueError(
             f"data={recipe.data!r} is unknown; choose from {', '.join(CATALOG)}, or name images on "
@@ -68,3 +77,13 @@ def _stored_facts(recipe: Recipe) -> DataFacts:
         channels=recipe.channels,
         train_examples=selection.train_examples,
     )
+
+
+def pixel_classes(data: str) -> int:
+    """How many classes "pixels:CLASSES" has; raises `ValueError` where it does not say."""
+    number = data.removeprefix(PIXELS)
+    if not (number.isascii() and number.isdecimal() and int(number)):
+        raise ValueError(
+            f"data={data!r} names random pixels without their classes; write it as {PIXELS}1000"
+        )
+    return int(number)

@@ -1,7 +1,7 @@
 """The images that a recipe names: where training batches come from, and what to measure on."""
 
 from vitscale.scaling.data.batch import Source
-from vitscale.scaling.data.catalog import check_trainable
+from vitscale.scaling.data.catalog import PIXELS, check_trainable
 from vitscale.scaling.data.kinds import is_stored
 from vitscale.scaling.recipe import Recipe
 
@@ -16,6 +16,10 @@ def source_for(recipe: Recipe) -> Source:
         from vitscale.scaling.data.real import real_source
 
         return real_source(recipe)
+    if recipe.data.startswith(PIXELS):
+        from vitscale.scaling.data.pixels import pixel_source
+
+        return pixel_source(recipe)
     from vitscale.scaling.data import digits, glyphs
 
     return Source(
