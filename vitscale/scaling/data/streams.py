@@ -44,14 +44,14 @@ def stream(
             f"number {host}); use a multiple of the number of hosts"
         )
     share = _Share(recipe.batch_size, host, recipe.batch_size // hosts, first_step)
-    make = training_examples(recipe, selection)
     match selection.stored.loader:
         case "decoded":
+            make = training_examples(recipe, selection)
             return prefetched(
                 lambda step: make(share.places(step, 0, share.size)), first_step, ahead=_AHEAD
             )
         case "encoded":
-            return _with_grain(make, share)
+            return _with_grain(_Chunks(recipe, selection, share), share)
         case _:
             assert_never(selection.stored.loader)
 
@@ -94,8 +94,12 @@ class _Share(NamedTuple):
 class _Chunks:
     """The chunks of all steps by number, as Grain takes a source of data."""
 
-    def __init__(self, make: MakeBatch, share: _Share) -> None:
-        self._make, self._share = make, share
+    def __init__(self, recipe: Recipe, selection: Selection, share: _Share) -> None:
+        self._made_of = (recipe, selection, share)
+        self._share, self._make = share, training_examples(recipe, selection)
+
+    def __reduce__(self):
+        return _Chunks, self._made_of  # each process opens the files anew
 
     def __len__(self) -> int:
         return 2**40
@@ -107,16 +111,19 @@ class _Chunks:
         return self._make(self._share.places(step, first, first + _CHUNK))
 
 
-def _with_grain(make: MakeBatch, share: _Share) -> Generator[Batch, None, None]:
+def _with_grain(source: _Chunks, share: _Share) -> Generator[Batch, None, None]:
     import grain
 
     workers = _data_workers()
     threads = 1 if workers else os.cpu_count() or 1
     buffered = max(_AHEAD * share.chunks, 2 * threads)
-    chunks = grain.MapDataset.source(_Chunks(make, share)).to_iter_dataset(
+    chunks = grain.MapDataset.source(source).to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=buffered)
     )
     if workers:
+        from absl import flags
+
+        flags.FLAGS.mark_as_parsed()  # Grain reads its flags, which are at their defaults
         chunks = chunks.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
         )
