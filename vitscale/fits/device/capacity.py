@@ -1,0 +1,114 @@
+"""Which shapes a device can train, and how fast: what a finder measured, and estimates between that."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from vitscale.fits.device.memory_model import MemoryModel
+from vitscale.fits.device.speed_model import SpeedModel
+from vitscale.scaling.finder.journal import read_journal
+from vitscale.scaling.finder.record import Conditions, Found, dominates
+from vitscale.scaling.shape import Readout, Shape
+
+Basis = Literal["measured", "implied", "estimated"]
+"""The shape itself was tried; a larger one fits or a smaller one does not; or the memory model says so."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether a shape fits, what it needs of a device (None where nothing tells), and how that is known."""
+
+    fits: bool
+    peak_bytes: float | None
+    basis: Basis
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pace:
+    """Images a second on all devices; `error` is the relative error of estimates, where it is known."""
+
+    images_per_second: float
+    measured: bool
+    error: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Capacity:
+    """Verdicts and speeds for any shape, from what was found of some."""
+
+    conditions: Conditions
+    found: Mapping[Shape, Found]
+
+    def verdict(self, shape: Shape) -> Verdict:
+        """Whether `shape` trains on one device.
+
+        More of any size never needs less memory: a shape fits if one at least as large in all sizes
+        was found to, and does not if one at most as large was found not to. Between, the memory
+        model decides.
+        """
+        limit, own = self.conditions.memory_bytes, self.found.get(shape)
+        if own is not None:
+            peak = None if own.memory is None else float(own.memory.peak_bytes)
+            return Verdict(fits=own.fits(limit), peak_bytes=peak, basis="measured")
+        peak = self.memory_model.bytes(shape) if self.memory_model is not None else None
+        if any(f.fits(limit) and dominates(f.shape, shape) for f in self.found.values()):
+            return Verdict(fits=True, peak_bytes=peak, basis="implied")
+        if any(not f.fits(limit) and dominates(shape, f.shape) for f in self.found.values()):
+            return Verdict(fits=False, peak_bytes=peak, basis="implied")
+        return Verdict(fits=peak is not None and peak <= limit, peak_bytes=peak, basis="estimated")
+
+    def pace(self, shape: Shape) -> Pace | None:
+        """How fast `shape` trains, timed or interpolated; None where nothing was timed."""
+        own = self.found.get(shape)
+        if own is not None and own.images_per_second is not None:
+            return Pace(images_per_second=own.images_per_second, measured=True)
+        model = self.speed_model
+        if model is None:
+            return None
+        speed = model.images_per_second_of(shape)
+        return Pace(images_per_second=speed, measured=False, error=model.error)
+
+    @functools.cached_property
+    def memory_model(self) -> MemoryModel | None:
+        """Fitted to the shapes that were compiled; None where none was."""
+        known = [(f.shape, f.memory.peak_bytes) for f in self.found.values() if f.memory]
+        return MemoryModel(self.conditions, *zip(*known, strict=True)) if known else None
+
+    @functools.cached_property
+    def speed_model(self) -> SpeedModel | None:
+        """Interpolates between the shapes that were timed; None where none was."""
+        known = [
+            (f.shape, f.images_per_second)
+            for f in self.found.values()
+            if f.images_per_second is not None
+        ]
+        return SpeedModel(self.conditions, *zip(*known, strict=True)) if known else None
+
+    def check_model(self, *, patch: int, image_size: int, channels: int, readout: Readout) -> None:
+        """Raise `ValueError` where other models were measured than those of this setting."""
+        wanted = {
+            "patch": patch,
+            "image_size": image_size,
+            "channels": channels,
+            "readout": readout,
+        }
+        for name, value in wanted.items():
+            measured = getattr(self.conditions, name)
+            if measured != value:
+                raise ValueError(
+                    f"the shapes were tried with {name}={measured}, but the model has "
+                    f"{name}={value}; run vitscale shapefinder for {name}={value}"
+                )
+
+
+def read_capacity(path: Path) -> Capacity:
+    """What the file of `vitscale shapefinder` tells.
+
+    Raises `ValueError`, naming the file, where it is missing, malformed or holds no shape.
+    """
+    journal = read_journal(path)
+    if not journal.found:
+        raise ValueError(f"{path} holds no shape yet; run vitscale shapefinder --out {path}")
+    return Capacity(journal.conditions, journal.found)
