@@ -1,0 +1,66 @@
+"""timm's VisionTransformer, eager or compiled, in the race of `train_step.py`; needs torch and timm.
+
+Runs in an environment of its own, and imports nothing of vitscale.
+"""
+
+import sys
+
+from benchmarks.peers.jax_step import LEARNING_RATE, WEIGHT_DECAY
+from benchmarks.peers.step_server import Cell, Prepared, serve
+
+
+def prepare(cell: Cell) -> Prepared:
+    """Its step, with its own initial parameters but a classifier that starts at zero."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    torch.set_num_threads(cell.threads)
+    torch.manual_seed(0)
+    declare_missing_operators()
+    from timm.models.vision_transformer import (  # pyright: ignore[reportMissingImports]
+        VisionTransformer,
+    )
+
+    model = VisionTransformer(
+        img_size=cell.image_size,
+        patch_size=cell.patch,
+        embed_dim=cell.width,
+        depth=cell.depth,
+        num_heads=cell.heads,
+        mlp_ratio=(cell.mlp_dim + 0.5) / cell.width,
+        num_classes=cell.classes,
+        class_token=False,
+        global_pool="avg",
+        fc_norm=False,
+        act_layer="gelu_tanh",
+    )
+    torch.nn.init.zeros_(model.head.weight)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    images = torch.randn(cell.batch, 3, cell.image_size, cell.image_size)
+    labels = torch.arange(cell.batch) % cell.classes
+    forward = torch.compile(model) if "compile" in sys.argv[1:] else model
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    parameters = sum(p.numel() for p in model.parameters())
+    return Prepared(parameters, float(step()), run)
+
+
+def declare_missing_operators() -> None:
+    """Let timm import a torchvision built for another torch, by declaring what it looks for."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    for operator in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{operator}", "(Tensor a) -> Tensor")
+
+
+if __name__ == "__main__":
+    serve(prepare)
