@@ -12,25 +12,42 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import subcommand
 
-from vitscale.commands import advise, fit, quickstart, reproduce, shape, status, sweep
+from vitscale.commands import (
+    advise,
+    convert,
+    data,
+    fit,
+    quickstart,
+    reproduce,
+    shape,
+    status,
+    sweep,
+    train,
+)
 
 Command = (
     Annotated[quickstart.Quickstart, subcommand("quickstart")]
     | Annotated[sweep.Sweep, subcommand("sweep")]
+    | Annotated[train.Train, subcommand("train")]
+    | Annotated[data.Data, subcommand("data")]
     | Annotated[status.Status, subcommand("status")]
     | Annotated[fit.Fit, subcommand("fit")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
+    | Annotated[convert.Convert, subcommand("convert")]
     | Annotated[reproduce.Reproduce, subcommand("reproduce")]
 )
 
 _RUN: dict[type, Callable[[Any], int]] = {
     quickstart.Quickstart: quickstart.run,
     sweep.Sweep: sweep.run,
+    train.Train: train.run,
+    data.Data: data.run,
     status.Status: status.run,
     fit.Fit: fit.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
+    convert.Convert: convert.run,
     reproduce.Reproduce: reproduce.run,
 }
 

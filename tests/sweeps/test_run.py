@@ -141,6 +141,8 @@ def test_only_what_is_missing_is_measured(store):
 class ScriptedEngine:
     """Ends each attempt as it is told to, and notes the order in which trials were asked for."""
 
+    pack = 1
+
     def __init__(self, outcomes: Iterable[Any], *, room: int = 1) -> None:
         self.outcomes = iter(outcomes)
         self.asked: list[str] = []
@@ -176,6 +178,9 @@ class ScriptedEngine:
         self._running = []
         return events
 
+    def preempt(self, grace_seconds: float) -> None:
+        self.cancel()
+
     def cancel(self, trial_id: str | None = None) -> None:
         self.cancelled += 1
 
@@ -194,6 +199,7 @@ def test_the_dearest_trials_start_first(store):
         (["failed", "done"], 5, 0),
         (["failed", "failed"], 5, 1),
         (["lost"] * 5, 9, 0),
+        (["preempted"] * 9, 13, 0),
         (["lost"] * 6, 9, 1),
         (["lost", "failed", "lost", "done"], 7, 0),
         (["nothing", "nothing"], 5, 1),

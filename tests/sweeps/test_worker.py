@@ -9,6 +9,7 @@ import pytest
 from sweep_samples import trial
 
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
+from vitscale.sweeps.preemption import PREEMPTED_EXIT
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
 
@@ -46,7 +47,7 @@ def ask(worker, store: Store, **request) -> list[dict]:
 
 
 def test_one_worker_takes_trial_after_trial(worker, store):
-    first = ask(worker, store, trial=trial_to_dict(trial(width=8)))
+    first = ask(worker, store, trials=[trial_to_dict(trial(width=8))])
     assert first[0] == {"event": "ready"}
     assert first[-1].pop("core_seconds") > 0
     assert first[-1] == {
@@ -57,26 +58,28 @@ def test_one_worker_takes_trial_after_trial(worker, store):
     }
     steps = [(e["step"], e["total_steps"]) for e in first[1:-1]]
     assert steps and steps == sorted(steps) and {total for _, total in steps} == {50}
-    second = ask(worker, store, trial=trial_to_dict(trial(width=16)))
+    second = ask(worker, store, trials=[trial_to_dict(trial(width=16))])
     assert second[-1]["outcome"] == "done"
     assert len(store.read()) == 4
 
 
 def test_a_locked_trial_is_busy(worker, store):
     with store.lock(trial()):
-        assert ask(worker, store, trial=trial_to_dict(trial()))[-1]["outcome"] == "busy"
-    assert ask(worker, store, trial=trial_to_dict(trial()))[-1]["outcome"] == "done"
+        assert ask(worker, store, trials=[trial_to_dict(trial())])[-1]["outcome"] == "busy"
+    assert ask(worker, store, trials=[trial_to_dict(trial())])[-1]["outcome"] == "done"
 
 
 def test_a_store_that_went_away_is_unstorable(worker, store):
     (store.path / "store.json").unlink()
-    event = ask(worker, store, trial=trial_to_dict(trial()))[-1]
+    event = ask(worker, store, trials=[trial_to_dict(trial())])[-1]
     assert event["outcome"] == "unstorable" and "is not a store" in event["reason"]
 
 
 def test_the_end_of_its_input_ends_it_in_the_middle_of_a_trial(worker, store):
     long = trial(steps=(100_000,))
-    worker.stdin.write(json.dumps({"store": str(store.path), "trial": trial_to_dict(long)}) + "\n")
+    worker.stdin.write(
+        json.dumps({"store": str(store.path), "trials": [trial_to_dict(long)]}) + "\n"
+    )
     while json.loads(worker.stdout.readline())["event"] != "progress":
         pass
     worker.stdin.close()
@@ -135,3 +138,31 @@ def test_accelerators_are_those_jax_would_use(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert accelerators() == []
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.slow
+def test_a_worker_asked_to_go_saves_says_so_and_goes(store):
+    long = trial(steps=(100_000,))
+    arguments = [*COMMAND, "train", "--parent", str(os.getpid())]
+    with subprocess.Popen(
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin and process.stdout
+        request = {"trials": [trial_to_dict(long)], "store": str(store.path)}
+        process.stdin.write(json.dumps(request) + "\n")
+        event: dict = {}
+        while event.get("phase") != "trunk":
+            event = json.loads(process.stdout.readline())
+        process.terminate()
+        while event["event"] != "attempt":
+            event = json.loads(process.stdout.readline())
+        assert (event["outcome"], process.wait()) == ("preempted", PREEMPTED_EXIT)
+    assert "goes on from there" in event["reason"]
+    steps = [int(path.name) for path in (store.checkpoint_dir(long) / "trunk").iterdir()]
+    assert steps and max(steps) > 0
+
+
+def test_an_idle_worker_asked_to_go_goes(worker):
+    assert json.loads(worker.stdout.readline()) == {"event": "ready"}
+    worker.terminate()
+    assert worker.wait() == PREEMPTED_EXIT

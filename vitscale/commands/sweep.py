@@ -46,6 +46,15 @@ class Sweep:
     """Worker processes; by default one for each accelerator or core."""
     threads: int = 1
     """Threads of each worker, on CPU."""
+    pack: int = 1
+    """Trials that a worker trains together, where they differ in seed and learning rate alone: for
+    nets too small to fill an accelerator."""
+    layout: Literal["auto", "unrolled", "scanned"] = "auto"
+    """Blocks unrolled, or scanned so that compile time does not grow with depth."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again to save memory: nothing, all but matrix products, all."""
+    micro_batches: int = 1
+    """Parts in which each batch is worked off, to fit the memory."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -58,13 +67,21 @@ def run(command: Sweep) -> int:
         sys.stdout.write(plan_to_toml(plan))
         return 0
     show_only = command.plan or command.store is None
+    from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
     from vitscale.sweeps.engines.local import LocalEngine
+    from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
 
-    engine = LocalEngine(workers=command.workers, threads=command.threads)
+    execution = Execution(
+        layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
+    )
+    engine = LocalEngine(
+        workers=command.workers, threads=command.threads, execution=execution, pack=command.pack
+    )
+    preemption = Preemption(raising=KeyboardInterrupt)
     try:
         store = None
         if command.calibrate or not show_only:
@@ -97,6 +114,8 @@ def run(command: Sweep) -> int:
     finally:
         engine.cancel()
     output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
+    if preemption.asked:
+        return PREEMPTED_EXIT
     return 0 if report.complete else 1
 
 

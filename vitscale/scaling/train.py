@@ -28,6 +28,7 @@ from vitscale.scaling.mesh import (
 )
 from vitscale.scaling.models.initial import draw_parameters
 from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
+from vitscale.scaling.mup import learning_rate_multipliers
 from vitscale.scaling.objective import class_targets, cross_entropy, mixed_up
 from vitscale.scaling.optimizer import apply_updates, decay_rates, gradient_transformation
 from vitscale.scaling.recipe import Recipe
@@ -122,6 +123,7 @@ def _training_for(shape: Shape, recipe: Recipe, execution: Execution, lanes: int
             decay_rates(state.params, recipe),
             learning_rate=run.peak_learning_rate,
             factor=_learning_rate_factor(recipe, state, run),
+            multipliers=learning_rate_multipliers(state.params, recipe),
         )
         return TrainState(state.step + 1, params, optimizer_state), loss
 

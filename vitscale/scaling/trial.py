@@ -31,6 +31,7 @@ CHECKPOINT_SECONDS = 20.0
 _DIVERGED = 2.0  # times the loss of a model that knows nothing
 
 OnProgress = Callable[[Progress], None]
+OnModel = Callable[[int, FrozenModel], None]
 
 
 def run_trial(
@@ -41,11 +42,13 @@ def run_trial(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     execution: Execution | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_model: OnModel | None = None,
 ) -> None:
     """Train `trial` and append what it measures to `store`, each duration as it ends.
 
     Durations that the store holds are skipped. A trial killed at any moment and run again goes on from
-    its last checkpoint and ends in the same numbers as one left alone. Where the loss diverges, every
+    its last checkpoint and ends in the same numbers as one left alone. `on_model` is handed every
+    cooled-down model with its duration, before it is measured. Where the loss diverges, every
     duration still to come is recorded as `diverged`, with the reason.
 
     Raises `PreemptedError` soon after `should_stop()` turns true, with everything saved, and
@@ -58,6 +61,7 @@ def run_trial(
         checkpoint_seconds=checkpoint_seconds,
         execution=execution,
         should_stop=should_stop,
+        on_model=on_model,
     )
 
 
@@ -69,6 +73,7 @@ def run_trials(
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     execution: Execution | None = None,
     should_stop: Callable[[], bool] | None = None,
+    on_model: OnModel | None = None,
 ) -> None:
     """`run_trial` for several trials at once that differ in seed and learning rate alone: one vectorised
     step trains all, so that small nets fill a large device.
@@ -83,7 +88,7 @@ def run_trials(
     remaining = [d for d in trials[0].durations if any(d not in done for done in measured)]
     if remaining:
         with contextlib.ExitStack() as stack:
-            runner = _Runner(trials, store, remaining, on_progress, execution, stack)
+            runner = _Runner(trials, store, remaining, on_progress, on_model, execution, stack)
             runner.start(checkpoint_seconds, should_stop or (lambda: False))
             for duration in remaining:
                 runner.measure(duration)
@@ -100,12 +105,14 @@ class _Runner:
         store: MeasurementSink,
         remaining: Sequence[int],
         on_progress: OnProgress | None,
+        on_model: OnModel | None,
         execution: Execution | None,
         stack: contextlib.ExitStack,
     ):
         self._trials, self._trial, self._store = trials, trials[0], store
         self._remaining = list(remaining)
         self._tell = on_progress or (lambda progress: None)
+        self._hand_on = on_model or (lambda duration, model: None)
         self._stack = stack
         self._steps_told = 0
         self._total_steps = self._trial.spent_steps(remaining)
@@ -233,12 +240,14 @@ class _Runner:
             model = FrozenModel(
                 shape=trial.shape,
                 recipe=trial.recipe,
+                classes=self._training.classes,
                 params=self._params(cooled, index),
                 forward=self._training.forward,
             )
             metrics = []
             try:
                 if not lane.diverged:
+                    self._hand_on(duration, model)
                     metrics = list(evaluate(model, self._sources[index]))
             except NotFiniteError as error:
                 # The loss of a batch is taken before its update: the last one shows only here.

@@ -16,6 +16,8 @@ from vitscale.sweeps.store import Store
 
 _POLL_S = 0.2
 _BUSY_RETRY_S = 2.0
+_SAVING_S = 20.0
+"""What workers get to save their work in when a run is interrupted; preempted machines have 30 s."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,7 +181,8 @@ def run(
 
     The trials that cost most start first. A trial whose code fails is tried `retries` times more,
     one whose process is lost `lost_retries` times more, each time from its last checkpoint. Ctrl-C
-    ends the run in order: the report says `interrupted`, and the same call goes on. What the engine
+    ends the run in order: the report says `interrupted`, and the same call goes on; a trial whose
+    process was preempted is taken up again as often as that happens. What the engine
     keeps at the end of a run (idle workers) is left for the next; `engine.cancel()` lets go of it.
 
     Raises `StoreError` where a file of the plan in the store is damaged, or the store cannot be
@@ -187,7 +190,7 @@ def run(
     """
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
-    state = _begin(plan, store)
+    state = _begin(plan, store, together=engine.pack > 1)
     completed = interrupted = False
     try:
         while state.waiting or state.running:
@@ -201,13 +204,13 @@ def run(
         interrupted = True
     finally:
         if not completed:
-            engine.cancel()
+            engine.preempt(_SAVING_S if interrupted else 0.0)
         if display is not None:
             display.close()
     return _report(state, interrupted)
 
 
-def _begin(plan: Plan, store: Store) -> RunState:
+def _begin(plan: Plan, store: Store, *, together: bool) -> RunState:
     state = RunState(plan=plan, store=store, began=time.monotonic())
     measured, resumable = store.measured_durations(), store.resumable()
     jobs = []
@@ -220,8 +223,14 @@ def _begin(plan: Plan, store: Store) -> RunState:
         else:
             state.skipped.append(trial.id)
     # Dearest first, so that no long trial is left for the end; but first one seed of everything, so
-    # that the other seeds of a shape find its code compiled.
-    jobs.sort(key=lambda job: (job.trial.recipe.seed, -job.cost.remaining_flops))
+    # that the other seeds of a shape find its code compiled, unless they can be trained together.
+    jobs.sort(
+        key=lambda job: (
+            0 if together else job.trial.recipe.seed,
+            -job.cost.remaining_flops,
+            job.trial.packing_key,
+        )
+    )
     state.waiting = {job.trial.id: job for job in jobs}
     return state
 
@@ -291,6 +300,8 @@ def _retry(
             raise StoreError(attempt.reason)
         case "lost":
             job.losses += 1
+            reason = attempt.reason
+        case "preempted":
             reason = attempt.reason
         case "done":
             job.failures += 1

@@ -2,16 +2,19 @@
 
 `python -m vitscale.sweeps.worker --runner train` reads requests from its standard input until that
 ends, and then goes away at once, whatever it is doing: whoever started it is gone, and everything
-worth keeping is in the store. Events go to what was standard output when it started; whatever else
+worth keeping is in the store. On SIGTERM (preemption) it saves what it is training, reports the
+attempt as preempted, and ends with `PREEMPTED_EXIT`. Events go to what was standard output when it started; whatever else
 is printed goes to the running trial's log.
 
-Requests: `{"trial": {...}, "store": "PATH"}` or `{"calibrate": [{...}, ...]}`.
+Requests: `{"trials": [{...}, ...], "store": "PATH"}`, several only where they can be trained together,
+or `{"calibrate": [{...}, ...]}`.
 Events: `ready`, `progress`, `attempt`, `speed`, `error`.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import queue
@@ -23,15 +26,17 @@ import traceback
 from collections.abc import Callable
 from typing import TextIO, get_args
 
+from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import MeasurementSink, Progress, Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict
 
 OnProgress = Callable[[Progress], None]
-RunTrial = Callable[[Trial, MeasurementSink, OnProgress], None]
+RunTrials = Callable[[list[Trial], MeasurementSink, OnProgress], None]
 
 _PROGRESS_EVERY_S = 0.25
 _SIMULATED_STEP_S = 0.01
@@ -43,55 +48,80 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runner", choices=get_args(Runner), required=True)
     parser.add_argument("--parent", type=int, required=True, help="process id to die with")
+    parser.add_argument("--execution", type=json.loads, default={}, help="how to compute, as JSON")
     arguments = parser.parse_args()
     _die_with(arguments.parent)
     # Whatever libraries print must not end up among the events.
     events = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
+    preemption = Preemption()
     requests = _requests()
-    run_trial, calibrate = _load(arguments.runner)
+    run_trials, calibrate = _load(arguments.runner, preemption, Execution(**arguments.execution))
     _send(events, "ready")
     while True:
-        request = requests.get()
+        with preemption.immediate():
+            request = requests.get()
         if "calibrate" in request:
             _calibrate(request["calibrate"], calibrate, events)
         else:
-            _attempt(request, run_trial, events)
+            _attempt(request, run_trials, events)
+        if preemption.asked:
+            os._exit(PREEMPTED_EXIT)
 
 
-def _load(runner: Runner) -> tuple[RunTrial, Callable[[list[Trial]], Speed]]:
+def _load(
+    runner: Runner, preemption: Preemption, execution: Execution
+) -> tuple[RunTrials, Callable[[list[Trial]], Speed]]:
     """The functions of a runner; jax is imported here and nowhere before."""
     if runner == "train":
         from vitscale.scaling.speed import calibrate
-        from vitscale.scaling.trial import run_trial
+        from vitscale.scaling.trial import PreemptedError, run_trials
 
-        return lambda trial, store, report: run_trial(trial, store, on_progress=report), calibrate
+        def train(trials: list[Trial], store: MeasurementSink, report: OnProgress) -> None:
+            try:
+                run_trials(
+                    trials,
+                    store,
+                    on_progress=report,
+                    execution=execution,
+                    should_stop=preemption,
+                )
+            except PreemptedError as error:
+                raise _Preempted(str(error)) from None
+
+        return train, functools.partial(calibrate, execution=execution)
     from vitscale.sweeps.engines.simulated import simulate
+
+    def stand_in(trials: list[Trial], store: MeasurementSink, report: OnProgress) -> None:
+        with preemption.immediate():
+            for trial in trials:
+                simulate(trial, store, step_seconds=_SIMULATED_STEP_S, on_progress=report)
 
     speed = Speed(
         compile_seconds=0.0, step_overhead_seconds=_SIMULATED_STEP_S, flops_per_second=float("inf")
     )
-    return (
-        lambda trial, store, report: simulate(
-            trial, store, step_seconds=_SIMULATED_STEP_S, on_progress=report
-        ),
-        lambda _: speed,
-    )
+    return stand_in, lambda _: speed
 
 
-def _attempt(request: dict, run_trial: RunTrial, events: TextIO) -> None:
-    """Try one trial and say how it ended."""
-    trial = trial_from_dict(request["trial"])
+class _Preempted(Exception):
+    """Training stopped because it was asked to, and saved what it had."""
+
+
+def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
+    """Try trials, together where there are several, and say of each how it ended."""
+    trials = [trial_from_dict(trial) for trial in request["trials"]]
     began = time.process_time()
     outcome, reason = "done", ""
+    held: list[Trial] = []
     try:
-        store = Store.open(request["store"])
-        with store.lock(trial) as free:
-            if free:
-                _log_to(store.log_path(trial.id))
-                run_trial(trial, store, _reporter(events, began))
-            else:
-                outcome = "busy"
+        with contextlib.ExitStack() as locks:
+            store = Store.open(request["store"])
+            held = [trial for trial in trials if locks.enter_context(store.lock(trial))]
+            if held:
+                _log_to(store.log_path(held[0].id))
+                run_trials(held, store, _reporter(held, events, began))
+    except _Preempted as error:
+        outcome, reason = "preempted", str(error)
     except StoreError as error:
         outcome, reason = "unstorable", str(error)
     except Exception as error:
@@ -105,13 +135,16 @@ def _attempt(request: dict, run_trial: RunTrial, events: TextIO) -> None:
                 f"cannot write to the store {request['store']}: the disk is full; free some space "
                 f"and run the same command again; nothing measured so far is lost"
             )
-    attempt = Attempt(
-        trial_id=trial.id,
-        outcome=outcome,
-        reason=reason,
-        core_seconds=time.process_time() - began,
-    )
-    _send(events, "attempt", **dataclasses.asdict(attempt))
+    spent = (time.process_time() - began) / len(trials)
+    for trial in trials:
+        free = trial in held or outcome == "unstorable"
+        attempt = Attempt(
+            trial_id=trial.id,
+            outcome=outcome if free else "busy",
+            reason=reason if free else "",
+            core_seconds=spent,
+        )
+        _send(events, "attempt", **dataclasses.asdict(attempt))
 
 
 def _calibrate(
@@ -126,8 +159,9 @@ def _calibrate(
         _send(events, "speed", **dataclasses.asdict(speed))
 
 
-def _reporter(events: TextIO, began: float) -> OnProgress:
-    """A callback that passes progress on, a few times a second and at every change of phase."""
+def _reporter(trials: list[Trial], events: TextIO, began: float) -> OnProgress:
+    """A callback that passes progress on, a few times a second and at every change of phase; that of
+    trials trained together is the progress of each."""
     sent_at, sent_phase = 0.0, ""
 
     def report(progress: Progress) -> None:
@@ -136,7 +170,9 @@ def _reporter(events: TextIO, began: float) -> OnProgress:
         if progress.phase != sent_phase or now - sent_at >= _PROGRESS_EVERY_S:
             sent_at, sent_phase = now, progress.phase
             spent = time.process_time() - began
-            _send(events, "progress", core_seconds=spent, **dataclasses.asdict(progress))
+            for trial in trials:
+                values = dataclasses.asdict(progress) | {"trial_id": trial.id}
+                _send(events, "progress", core_seconds=spent, **values)
 
     return report
 

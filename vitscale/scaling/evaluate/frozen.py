@@ -35,11 +35,13 @@ class Metric(NamedTuple):
 class FrozenModel:
     """A model whose training is over.
 
+    - `classes`: outputs of its classifier.
     - `forward(params, images)`: frozen features, (batch, width), and logits, (batch, classes).
     """
 
     shape: Shape
     recipe: Recipe
+    classes: int
     params: PyTree[Array]
     forward: Callable[[PyTree[Array], ArrayLike], tuple[Array, Array]]
 

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
@@ -43,9 +44,7 @@ def worker_environment(threads: int, device: str | None, *, shared: bool) -> dic
     - `shared`: whether several workers use one device, so that none may take its whole memory.
     """
     environment = dict(os.environ)
-    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitscale" / "xla"
-    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    set_compilation_cache(environment)
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
         if shared:
@@ -58,3 +57,11 @@ def worker_environment(threads: int, device: str | None, *, shared: bool) -> dic
     for name in ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = str(threads)
     return environment
+
+
+def set_compilation_cache(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Have jax keep what it compiles, for all workers and runs on this machine, unless the user has
+    said where or not to; to be called before jax is imported."""
+    cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitscale" / "xla"
+    environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

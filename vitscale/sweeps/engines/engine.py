@@ -1,4 +1,4 @@
-"""What every engine does: four methods, and no truth. What is done is what the store holds."""
+"""What every engine does: five methods, and no truth. What is done is what the store holds."""
 
 import dataclasses
 from typing import Literal, Protocol
@@ -7,13 +7,14 @@ from vitscale.scaling.progress import Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.store import Store
 
-Outcome = Literal["done", "busy", "failed", "lost", "unstorable"]
+Outcome = Literal["done", "busy", "failed", "lost", "preempted", "unstorable"]
 """How an attempt at a trial ended.
 
 - "done": the runner came to its end;
 - "busy": another process holds the trial, nothing was tried;
 - "failed": the trial's own code raised an error;
-- "lost": the process or machine went away (killed, out of memory, preempted);
+- "lost": the process or machine went away (killed, out of memory);
+- "preempted": it was asked to go, and saved what it had;
 - "unstorable": the store cannot be written to, which no other trial could either.
 """
 
@@ -32,7 +33,12 @@ class Attempt:
 
 
 class Engine(Protocol):
-    """A place where trials run. It may be killed and replaced at any moment."""
+    """A place where trials run. It may be killed and replaced at any moment.
+
+    - `pack`: how many trials it may train together, if they differ in seed and learning rate alone.
+    """
+
+    pack: int
 
     def capacity(self) -> int:
         """How many more trials it takes now."""
@@ -44,6 +50,10 @@ class Engine(Protocol):
 
     def poll(self, timeout: float) -> list[Progress | Attempt]:
         """What happened since the last call; waits up to `timeout` seconds for something to."""
+        ...
+
+    def preempt(self, grace_seconds: float) -> None:
+        """Stop everything like `cancel`, but let trials save what they have, for that long at most."""
         ...
 
     def cancel(self, trial_id: str | None = None) -> None:

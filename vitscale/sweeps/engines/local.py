@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from vitscale.scaling.data.catalog import check_trainable
+from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import Progress, Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
@@ -34,9 +35,10 @@ class _Worker:
     process: subprocess.Popen[bytes]
     slot: int
     ready: bool = False
-    trial_id: str | None = None
+    trial_ids: list[str] = dataclasses.field(default_factory=list)
+    """Of the trials under way: one, or several that it trains together."""
     core_seconds: float = 0.0
-    """Of the running trial, as last heard."""
+    """Of those trials, as last heard."""
     log: Path | None = None
     unread: bytes = b""
 
@@ -47,18 +49,32 @@ class LocalEngine:
     - `workers`: how many; by default one for each accelerator, or else one for each usable core.
     - `threads`: of each worker, where there is no accelerator.
     - `runner`: what runs a trial; "simulated" only sleeps.
+    - `execution`: how workers compute.
+    - `pack`: how many trials that differ in seed and learning rate alone a worker trains together, in
+      one vectorised step: for nets too small to fill an accelerator.
     """
 
     def __init__(
-        self, *, workers: int | None = None, threads: int = 1, runner: Runner = "train"
+        self,
+        *,
+        workers: int | None = None,
+        threads: int = 1,
+        runner: Runner = "train",
+        execution: Execution | None = None,
+        pack: int = 1,
     ) -> None:
-        if threads < 1 or (workers is not None and workers < 1):
-            raise ValueError(f"workers={workers} and threads={threads} must be 1 or more")
+        if threads < 1 or pack < 1 or (workers is not None and workers < 1):
+            raise ValueError(
+                f"workers={workers}, threads={threads} and pack={pack} must be 1 or more"
+            )
         self._devices = accelerators() if runner == "train" else []
         default = len(self._devices) or max(1, usable_cores() // threads)
         self.workers = workers or default
         self._threads = threads
         self._runner: Runner = runner
+        self._execution = execution or Execution()
+        self.pack = pack
+        self._queue: list[tuple[Trial, Store]] = []
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
 
@@ -69,7 +85,8 @@ class LocalEngine:
         self.cancel()
 
     def capacity(self) -> int:
-        return self.workers - sum(worker.trial_id is not None for worker in self._pool)
+        under_way = sum(len(worker.trial_ids) for worker in self._pool)
+        return self.workers * self.pack - under_way - len(self._queue)
 
     def check(self, trial: Trial) -> None:
         """Raise `ValueError`, with the way out, where `trial` cannot be trained here."""
@@ -84,16 +101,32 @@ class LocalEngine:
         self.check(trial)
         if self.capacity() < 1:
             raise RuntimeError(f"all {self.workers} workers are busy; poll until one is free")
-        worker = self._idle_worker(store.log_path(trial.id))
-        worker.trial_id, worker.core_seconds = trial.id, 0.0
-        worker.log = store.log_path(trial.id)
-        self._request(worker, {"trial": trial_to_dict(trial), "store": str(store.path.absolute())})
+        self._queue.append((trial, store))
+        if self.pack == 1:
+            self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Hand waiting trials to workers that are free, together where that is possible."""
+        while self._queue and sum(bool(w.trial_ids) for w in self._pool) < self.workers:
+            first, store = self._queue[0]
+            together = [
+                trial
+                for trial, into in self._queue
+                if trial.packing_key == first.packing_key and into is store
+            ][: self.pack]
+            self._queue = [(t, s) for t, s in self._queue if t not in together or s is not store]
+            worker = self._idle_worker(store.log_path(first.id))
+            worker.trial_ids, worker.core_seconds = [trial.id for trial in together], 0.0
+            worker.log = store.log_path(first.id)
+            trials = [trial_to_dict(trial) for trial in together]
+            self._request(worker, {"trials": trials, "store": str(store.path.absolute())})
 
     def poll(self, timeout: float) -> list[Progress | Attempt]:
         """What the workers said, and which of them died.
 
         Raises `RuntimeError` with the end of its log where a worker cannot even start.
         """
+        self._start_waiting()
         events: list[Progress | Attempt] = []
         for worker, values in self._events(timeout):
             match values.pop("event"):
@@ -101,16 +134,27 @@ class LocalEngine:
                     worker.core_seconds = values.pop("core_seconds")
                     events.append(Progress(**values))
                 case "attempt":
-                    worker.trial_id = None
-                    events.append(Attempt(**values))
+                    attempt = Attempt(**values)
+                    worker.trial_ids.remove(attempt.trial_id)
+                    events.append(attempt)
                 case "died":
-                    if worker.trial_id is not None:
-                        events.append(_loss(worker, values["code"]))
+                    events += _losses(worker, values["code"])
         return events
 
+    def preempt(self, grace_seconds: float) -> None:
+        """Ask all workers to save and go, wait that long at most, and let go of them."""
+        self._queue.clear()
+        for worker in self._pool:
+            worker.process.terminate()
+        deadline = time.monotonic() + grace_seconds
+        while self._pool and time.monotonic() < deadline:
+            self._events(0.1)
+        self.cancel()
+
     def cancel(self, trial_id: str | None = None) -> None:
+        self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
         for worker in list(self._pool):
-            if trial_id in (None, worker.trial_id):
+            if trial_id is None or trial_id in worker.trial_ids:
                 self._end(worker)
 
     def calibrate(self, trials: Sequence[Trial]) -> Speed:
@@ -147,7 +191,7 @@ class LocalEngine:
 
     def _idle_worker(self, log: Path) -> _Worker:
         for worker in self._pool:
-            if worker.trial_id is None and worker.process.poll() is None:
+            if not worker.trial_ids and worker.process.poll() is None:
                 return worker
         used = {worker.slot for worker in self._pool}
         slot = next(i for i in range(self.workers + len(used)) if i not in used)
@@ -157,6 +201,7 @@ class LocalEngine:
         """A new worker, whose output goes to `log` until its first trial begins."""
         command = [sys.executable, "-m", "vitscale.sweeps.worker"]
         command += ["--runner", self._runner, "--parent", str(os.getpid())]
+        command += ["--execution", json.dumps(dataclasses.asdict(self._execution))]
         device = self._devices[slot % len(self._devices)] if self._devices else None
         shared = self.workers > len(self._devices)
         with open(log, "ab") as log_file:
@@ -237,17 +282,22 @@ def log_tail(path: Path | None, lines: int = 20) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def _loss(worker: _Worker, code: int) -> Attempt:
-    """The attempt of a worker that died."""
+def _losses(worker: _Worker, code: int) -> list[Attempt]:
+    """The attempts of a worker that died."""
     reason = f"its process ended with exit code {code}"
     if code < 0:
         reason = f"its process was killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
             reason += ", perhaps for want of memory"
-    assert worker.trial_id is not None
-    return Attempt(
-        trial_id=worker.trial_id, outcome="lost", reason=reason, core_seconds=worker.core_seconds
-    )
+    return [
+        Attempt(
+            trial_id=trial_id,
+            outcome="lost",
+            reason=reason,
+            core_seconds=worker.core_seconds / len(worker.trial_ids),
+        )
+        for trial_id in worker.trial_ids
+    ]
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -135,6 +135,8 @@ def simulate(
 class SimulatedEngine:
     """An engine that measures by `law` in this process, as soon as it is asked."""
 
+    pack = 1
+
     def __init__(
         self,
         law: Law = small_law,
@@ -160,6 +162,9 @@ class SimulatedEngine:
             time.sleep(timeout)
         waiting, self._waiting = self._waiting, {}
         return [self._attempt(trial, store) for trial, store in waiting.values()]
+
+    def preempt(self, grace_seconds: float) -> None:
+        self.cancel()
 
     def cancel(self, trial_id: str | None = None) -> None:
         for key in list(self._waiting) if trial_id is None else [trial_id]:

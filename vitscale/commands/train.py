@@ -1,0 +1,266 @@
+"""`vitscale train`."""
+
+import dataclasses
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tyro.conf import Positional
+
+from vitscale.commands.output import print_json
+
+if TYPE_CHECKING:
+    from vitscale.scaling.evaluate.frozen import FrozenModel
+    from vitscale.scaling.progress import Progress
+    from vitscale.scaling.recipe import Recipe, Trial
+    from vitscale.scaling.shape import Shape
+    from vitscale.sweeps.store import Store
+
+_TELL_EVERY_S = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one ViT, or every trial of a plan in turn, in this process and over all of its devices.
+
+    One trunk, a cooldown branch for each duration, and what each measures, into a store. Stopped at
+    any moment, the same command goes on; SIGTERM saves and exits with code 75. With --multi-host the
+    same command runs on every host of a cluster, and they train each trial together.
+
+    WHAT is a named shape (S/16), its sizes, or a plan's TOML file.
+
+    Examples:  vitscale train S/16 --recipe augreg --data tfds:imagenet2012 --examples 384e6 --store runs/s16
+               vitscale train width=64,depth=4,mlp_dim=256,heads=4,patch=4 --examples 1e5 2e5 --store runs/tiny
+               vitscale train big-star.toml --store runs/star --fsdp 8 --multi-host
+    """
+
+    what: Positional[str]
+    """A named shape, sizes as width=...,depth=...,mlp_dim=...,heads=...,patch=..., or a TOML file."""
+    store: Path
+    """Folder of the measurements; made where it is missing."""
+    recipe: str = "glyphs"
+    """A named recipe to start from."""
+    data: str = ""
+    """Images to train on, instead of the recipe's: tfds:NAME, folder:PATH or npz:PATH."""
+    examples: tuple[float, ...] = ()
+    """Training lengths, in images seen."""
+    set: tuple[str, ...] = ()
+    """Changes to the recipe, such as learning_rate=1e-3 batch_size=256 crop=inception."""
+    layout: Literal["auto", "unrolled", "scanned"] = "auto"
+    """Blocks unrolled, or scanned so that compile time does not grow with depth."""
+    remat: Literal["none", "dots", "full"] = "none"
+    """What the backward pass computes again to save memory: nothing, all but matrix products, all."""
+    attention: Literal["auto", "xla", "cudnn"] = "auto"
+    """Attention kernel; auto takes cuDNN's fused one where it can be had."""
+    micro_batches: int = 1
+    """Parts in which each batch is worked off, to fit the memory."""
+    fsdp: int = 1
+    """Devices that share one copy of the parameters."""
+    multi_host: bool = False
+    """Train together with the other hosts of the cluster that run this command."""
+    coordinator: str | None = None
+    """Address and port of the first host, where the cluster does not tell."""
+    hosts: int | None = None
+    """How many hosts, where the cluster does not tell."""
+    host: int | None = None
+    """Which host this is, from 0, where the cluster does not tell."""
+    checkpoint_seconds: float = 60.0
+    """A kill loses at most this much training."""
+    weights: Path | None = None
+    """Folder for the weights of every cooled-down model, as safetensors (see vitscale convert)."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def run(command: Train) -> int:
+    from vitscale.scaling.data.catalog import check_trainable
+    from vitscale.scaling.execution import Execution
+    from vitscale.sweeps.engines.devices import set_compilation_cache
+    from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
+    from vitscale.sweeps.store import Store
+
+    trials = _trials(command)
+    execution = Execution(
+        layout=command.layout,
+        remat=command.remat,
+        attention=command.attention,
+        micro_batches=command.micro_batches,
+        fsdp=command.fsdp,
+    )
+    for trial in trials:
+        check_trainable(trial.recipe)  # before anything is made
+    set_compilation_cache()
+    from vitscale.scaling import hosts
+    from vitscale.scaling.trial import PreemptedError, run_trial
+
+    if command.multi_host:
+        hosts.start(coordinator=command.coordinator, hosts=command.hosts, host=command.host)
+    store = Store.open(command.store, create=True)
+    store.prepare()
+    preemption = Preemption()
+    for number, trial in enumerate(trials, 1):
+        with store.lock(trial) as free:
+            if not free and hosts.is_first():
+                raise RuntimeError(f"trial {trial.id} is being trained by another process here")
+            try:
+                run_trial(
+                    trial,
+                    store,
+                    on_progress=_teller(trial, f"{number}/{len(trials)}"),
+                    checkpoint_seconds=command.checkpoint_seconds,
+                    execution=execution,
+                    should_stop=preemption,
+                    on_model=_keeper(command.weights, trial),
+                )
+            except PreemptedError as error:
+                print(f"vitscale: {error}", file=sys.stderr)
+                return PREEMPTED_EXIT
+    if hosts.is_first():
+        _show(command, store, trials)
+    return 0
+
+
+def _trials(command: Train) -> "tuple[Trial, ...]":
+    from vitscale.scaling.recipe import Trial
+
+    if command.what.endswith(".toml"):
+        from vitscale.sweeps.config import read_plan
+
+        if command.examples or command.set or command.data:
+            raise ValueError(
+                f"{command.what} says what to train; change --examples, --set and --data in it"
+            )
+        return read_plan(command.what).trials
+    recipe = _recipe(command)
+    if not command.examples:
+        raise ValueError("name one training length or more, in images seen: --examples 1e6 4e6")
+    batches = {max(1, round(examples / recipe.batch_size)) for examples in command.examples}
+    durations = tuple(sorted(count * recipe.batch_size for count in batches))
+    return (Trial(shape=_shape(command.what), recipe=recipe, durations=durations),)
+
+
+def _shape(text: str) -> "Shape":
+    from vitscale.scaling.shape import Shape, named_shape
+    from vitscale.sweeps.decode import decode
+
+    if "=" not in text:
+        return named_shape(text)
+    return decode(Shape, _table(text.split(",")), "shape")
+
+
+def _recipe(command: Train) -> "Recipe":
+    """The named recipe with the changes that the command asks for."""
+    from vitscale.scaling.recipe import Recipe
+    from vitscale.scaling.recipes import RECIPES
+    from vitscale.sweeps.decode import decode, refuse_unknown
+
+    refuse_unknown([command.recipe], RECIPES, "--recipe")
+    changes = _table(command.set)
+    if command.data:
+        changes["data"] = command.data
+    return decode(Recipe, dataclasses.asdict(RECIPES[command.recipe]) | changes, "recipe")
+
+
+def _table(pairs: "tuple[str, ...] | list[str]") -> dict[str, Any]:
+    """KEY=VALUE pairs as TOML has them; a value that is no number, list or true is text."""
+    table = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair!r} is no change; write it as KEY=VALUE")
+        try:
+            table[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            table[key.strip()] = value.strip()
+    return table
+
+
+def _teller(trial: "Trial", number: str) -> "Callable[[Progress], None]":
+    """Says where a trial is, every few seconds and at every change of phase."""
+    told_at, told_phase = 0.0, ""
+    began = time.monotonic()
+
+    def tell(progress: "Progress") -> None:
+        nonlocal told_at, told_phase
+        now = time.monotonic()
+        if progress.phase == told_phase and now - told_at < _TELL_EVERY_S:
+            return
+        told_at, told_phase = now, progress.phase
+        parts = [f"trial {number}", progress.phase, f"step {progress.step}/{progress.total_steps}"]
+        if progress.loss is not None:
+            parts.append(f"loss {progress.loss:.4f}")
+        if progress.examples_per_second:
+            left = progress.total_steps - progress.step
+            seconds = left * trial.recipe.batch_size / progress.examples_per_second
+            spent = (
+                3.0 * trial.forward_flops_per_example() * trial.recipe.batch_size * progress.step
+            )
+            parts.append(f"{progress.examples_per_second:,.0f} images/s")
+            parts.append(f"{seconds:,.0f} s left")
+            parts.append(f"{spent:.2e} FLOPs in {now - began:,.0f} s")
+        if progress.input_wait is not None and progress.input_wait > 0.02:
+            parts.append(f"{progress.input_wait:.0%} waiting for data")
+        print(" · ".join(parts), file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _keeper(folder: Path | None, trial: "Trial") -> "Callable[[int, FrozenModel], None] | None":
+    """Writes the weights of each cooled-down model, for `vitscale convert` to read."""
+    if folder is None:
+        return None
+
+    def keep(duration: int, model: "FrozenModel") -> None:
+        from vitscale.scaling.models.weights import (
+            LAYOUTS,
+            VitSpec,
+            new_folder,
+            weights_from_params,
+            write_safetensors,
+        )
+
+        target = folder / f"{trial.id}-{duration}"
+        if target.exists():  # kept by an attempt that was killed before it measured
+            return
+        spec = VitSpec(
+            shape=trial.shape,
+            image_size=trial.recipe.image_size,
+            channels=trial.recipe.channels,
+            readout=trial.recipe.readout,
+            classes=model.classes,
+        )
+        weights = weights_from_params(model.params, spec)
+        layout = LAYOUTS["vitscale"]
+        with new_folder(target) as aside:
+            path = aside / "model.safetensors"
+            write_safetensors(path, layout.write(weights), layout.metadata(spec))
+
+    return keep
+
+
+def _show(command: Train, store: "Store", trials: "tuple[Trial, ...]") -> None:
+    """What was measured, as text or JSON."""
+    columns = ["trial_id", "examples", "metric", "value", "value_sd", "status", "reason"]
+    ids = {trial.id for trial in trials}
+    rows = [
+        row for row in store.read()[columns].to_dict(orient="records") if row["trial_id"] in ids
+    ]
+    rows.sort(key=lambda row: (row["trial_id"], row["metric"], row["examples"]))
+    if command.json:
+        print_json({"store": str(command.store), "measurements": rows})
+        return
+    for trial in trials:
+        print(f"trial {trial.id}: {trial.shape}")
+        for row in rows:
+            if row["trial_id"] == trial.id:
+                print(f"  {row['examples']:>12,} images  {_measured(row)}")
+
+
+def _measured(row: dict[str, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}"
+    spread = "" if row["value_sd"] != row["value_sd"] else f" (sd over draws {row['value_sd']:.4f})"
+    return f"{row['metric']:<28} {row['value']:.4f}{spread}"

@@ -1,0 +1,44 @@
+"""SIGTERM, by which schedulers take a machine back: noted, so that training can save and go."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+PREEMPTED_EXIT = 75
+"""The exit code of a process that was asked to go and saved its work: EX_TEMPFAIL of sysexits.h, "try
+again later", which job schedulers can be told to requeue on."""
+
+
+class Preemption:
+    """Notes SIGTERM from when it is made; `asked` says whether one came.
+
+    - `raising`: an exception to raise where it comes, in the main thread.
+    """
+
+    def __init__(self, *, raising: type[BaseException] | None = None) -> None:
+        self.asked = False
+        self._immediate = False
+        self._raising = raising
+        signal.signal(signal.SIGTERM, self._note)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    @contextlib.contextmanager
+    def immediate(self) -> Iterator[None]:
+        """While nothing is under way that has to be saved: SIGTERM ends the process at once."""
+        self._immediate = True
+        if self.asked:
+            os._exit(PREEMPTED_EXIT)
+        try:
+            yield
+        finally:
+            self._immediate = False
+
+    def _note(self, *_: object) -> None:
+        self.asked = True
+        if self._immediate:
+            os._exit(PREEMPTED_EXIT)
+        if self._raising is not None:
+            raise self._raising
