@@ -17,8 +17,8 @@ from vitscale.scaling.models.weights.spec import VitSpec
 
 
 def resize_positions(
-    positions: Float[Array, "1 tokens width"], to_side: int
-) -> Float[Array, "1 resized_tokens width"]:
+    positions: Float[Array | np.ndarray, "1 tokens width"], to_side: int
+) -> Float[Array | np.ndarray, "1 resized_tokens width"]:
     """Learned positions for a grid of `to_side` x `to_side` patches.
 
     Keys's cubic kernel with a = -0.5 and no antialiasing in either direction; beyond the grid's edge
@@ -42,8 +42,12 @@ def resize_positions(
 
 
 def resize_patch_kernel(
-    kernel: Float[Array, "pixels width"], *, from_patch: int, to_patch: int, channels: int
-) -> Float[Array, "resized_pixels width"]:
+    kernel: Float[Array | np.ndarray, "pixels width"],
+    *,
+    from_patch: int,
+    to_patch: int,
+    channels: int,
+) -> Float[Array | np.ndarray, "resized_pixels width"]:
     """The kernel that embeds patches of `from_patch` pixels, for patches of `to_patch`.
 
     With B the bilinear resize of a patch, the new kernel is the pseudo-inverse of B's transpose times
@@ -71,7 +75,9 @@ def resize_patch_kernel(
     return resized.reshape(to_patch**2 * channels, -1)
 
 
-def resize_params(params: PyTree[Array], from_spec: VitSpec, to_spec: VitSpec) -> PyTree[Array]:
+def resize_params(
+    params: PyTree[Array | np.ndarray], from_spec: VitSpec, to_spec: VitSpec
+) -> PyTree[Array | np.ndarray]:
     """A model's parameters, of `from_spec`, for the image size and patch size of `to_spec`.
 
     The blocks may be laid out in either way. Raises `ValueError` where the specs differ in anything
