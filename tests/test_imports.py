@@ -25,7 +25,13 @@ MODULES = {
 MAY_IMPORT = {
     "vitscale.scaling": ("vitscale.scaling",),
     "vitscale.sweeps": ("vitscale.sweeps", "vitscale.scaling"),
-    "vitscale.fits": ("vitscale.fits", "vitscale.scaling.shape", "vitscale.scaling.measurement"),
+    "vitscale.fits": (
+        "vitscale.fits",
+        "vitscale.scaling.shape",
+        "vitscale.scaling.measurement",
+        "vitscale.scaling.finder.record",
+        "vitscale.scaling.finder.journal",
+    ),
 }
 
 # What takes seconds to import, or opens an accelerator; planning and fitting do without.

@@ -16,6 +16,7 @@ class ShapeFor:
 
     Examples:  vitscale shape --flops 1e21
                vitscale shape --fit fit.json --like "ViT-g/14 x 16e9" --emit my-vit
+               vitscale shape --flops 1e21 --fits shapefinder.jsonl
     """
 
     flops: float | None = None
@@ -27,6 +28,9 @@ class ShapeFor:
     rule: str = "sovit-figure1"
     """Published exponents to use without --fit: sovit-figure1, sovit-text, sovit-figure5 or
     sovit-multitask."""
+    fits: Path | None = None
+    """What `vitscale shapefinder --out` wrote: take the nearest shape that fits that device, and say
+    how long it trains there."""
     emit: Path | None = None
     """Folder to write the configs for timm, Hugging Face and big_vision into."""
     classes: int = 0
@@ -51,6 +55,7 @@ class ShapeFor:
 
 def run(command: ShapeFor) -> int:
     from vitscale.fits.answer import Setting, answer, emit_answer
+    from vitscale.fits.device.capacity import read_capacity
     from vitscale.fits.fit_file import read_fit
     from vitscale.fits.rule import flops_like, published_rule
 
@@ -63,7 +68,13 @@ def run(command: ShapeFor) -> int:
         content = read_fit(command.fit)
         rule, setting, measured = content.rule(), content.setting, content.measured_flops()
     budget = command.flops if command.flops is not None else flops_like(str(command.like))
-    found = answer(rule, budget, _changed(setting, command), measured_flops=measured)
+    found = answer(
+        rule,
+        budget,
+        _changed(setting, command),
+        measured_flops=measured,
+        capacity=None if command.fits is None else read_capacity(command.fits),
+    )
     written = []
     if command.emit is not None:
         written = emit_answer(found, command.emit, classes=command.classes)

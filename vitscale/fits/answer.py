@@ -1,11 +1,14 @@
 """The answer to the question: which shape, trained how long, for this budget, and how sure."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vitscale.fits.device.capacity import Capacity
+from vitscale.fits.device.choice import OnDevice, fitting_shape, on_device
 from vitscale.fits.export import write_all
 from vitscale.fits.rounding import round_shape
 from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
@@ -47,7 +50,7 @@ class Answer:
 
     - `sizes`: what the rule says, with intervals; open ends where nothing is known.
     - `shape`: `sizes` rounded to what hardware likes. `images`: how many to train on, so that
-      training `shape` costs `flops`.
+      training `shape` costs `flops`. `device`: what that takes on the device asked about.
     - `warnings`: why to distrust it, one sentence each.
     """
 
@@ -60,6 +63,7 @@ class Answer:
     images: float
     source: str
     warnings: tuple[str, ...]
+    device: OnDevice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; open ends of intervals are null."""
@@ -79,6 +83,7 @@ class Answer:
             "forward_flops": self.forward_flops,
             "setting": dataclasses.asdict(self.setting),
             "source": self.source,
+            "device": None if self.device is None else self.device.to_dict(),
             "warnings": list(self.warnings),
         }
 
@@ -100,19 +105,29 @@ class Answer:
             *rows,
             f"  {_count(self.params)} parameters, {_flops(self.forward_flops)} an image forward "
             f"at {self.setting.image_size} px; train on {_count(self.images)} images",
+            *(f"  {line}" for line in (self.device.lines() if self.device else [])),
             f"  from: {self.source}",
             *(f"  caution: {warning}" for warning in self.warnings),
         ]
 
 
 def answer(
-    rule: Rule, flops: float, setting: Setting, *, measured_flops: float | None = None
+    rule: Rule,
+    flops: float,
+    setting: Setting,
+    *,
+    measured_flops: float | None = None,
+    capacity: Capacity | None = None,
 ) -> Answer:
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
 
-    `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
-    beyond it. Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
-    lacks a dimension, the budget is not positive, or no model is that small or that large.
+    - `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
+      beyond it.
+    - `capacity`: of a device; the shape is then the nearest that fits it.
+
+    Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
+    lacks a dimension, the budget is not positive, or no model is that small or that large, and where
+    the device was tried with other models or holds no shape near.
     """
     if not (math.isfinite(flops) and 0 < flops <= _MOST_FLOPS):
         raise ValueError(
@@ -120,11 +135,19 @@ def answer(
             f"such as 1e21"
         )
     refuse_missing("rule", rule.exponents)
+    if capacity is not None:
+        capacity.check_model(
+            patch=setting.patch,
+            image_size=setting.image_size,
+            channels=setting.channels,
+            readout=setting.readout,
+        )
     sizes = rule.sizes_at_flops(flops)
     for name, size in sizes.items():
         if size.estimate < 0.5:  # rounds to nothing
             raise _too_small(flops, f"{name}={size.estimate:.2g}")
-    shape = round_shape(
+    rounded = functools.partial(
+        round_shape,
         {name: size.estimate for name, size in sizes.items()},
         patch=setting.patch,
         image_size=setting.image_size,
@@ -133,7 +156,8 @@ def answer(
         width_multiple=setting.width_multiple,
         mlp_multiple=setting.mlp_multiple,
     )
-    counted = {
+    shape, moved = (rounded(), []) if capacity is None else fitting_shape(capacity, rounded)
+    counted: dict[str, Any] = {
         "image_size": setting.image_size,
         "channels": setting.channels,
         "readout": setting.readout,
@@ -155,7 +179,9 @@ def answer(
             *_compute_warnings(rule, flops, measured_flops),
             *_start_warnings(rule, setting),
             *_interval_warnings(rule, sizes),
+            *moved,
         ),
+        device=None if capacity is None else on_device(capacity, shape, images),
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from vitscale.fits.device.memory_model import MemoryModel
 from vitscale.fits.device.speed_model import SpeedModel
 from vitscale.scaling.finder.journal import read_journal
-from vitscale.scaling.finder.record import Conditions, Found, dominates
+from vitscale.scaling.finder.record import Conditions, Found
 from vitscale.scaling.shape import Readout, Shape
 
 Basis = Literal["measured", "implied", "estimated"]
@@ -53,9 +56,10 @@ class Capacity:
             peak = None if own.memory is None else float(own.memory.peak_bytes)
             return Verdict(fits=own.fits(limit), peak_bytes=peak, basis="measured")
         peak = self.memory_model.bytes(shape) if self.memory_model is not None else None
-        if any(f.fits(limit) and dominates(f.shape, shape) for f in self.found.values()):
+        sizes = _sizes(shape)
+        if (self._fitting >= sizes).all(axis=1).any():
             return Verdict(fits=True, peak_bytes=peak, basis="implied")
-        if any(not f.fits(limit) and dominates(shape, f.shape) for f in self.found.values()):
+        if (self._too_large <= sizes).all(axis=1).any():
             return Verdict(fits=False, peak_bytes=peak, basis="implied")
         return Verdict(fits=peak is not None and peak <= limit, peak_bytes=peak, basis="estimated")
 
@@ -86,6 +90,19 @@ class Capacity:
         ]
         return SpeedModel(self.conditions, *zip(*known, strict=True)) if known else None
 
+    @functools.cached_property
+    def _fitting(self) -> Int[np.ndarray, "n sizes"]:
+        return self._sizes_of(fits=True)
+
+    @functools.cached_property
+    def _too_large(self) -> Int[np.ndarray, "n sizes"]:
+        return self._sizes_of(fits=False)
+
+    def _sizes_of(self, *, fits: bool) -> Int[np.ndarray, "n sizes"]:
+        limit = self.conditions.memory_bytes
+        rows = [_sizes(f.shape) for f in self.found.values() if f.fits(limit) == fits]
+        return np.array(rows, int).reshape(-1, 4)
+
     def check_model(self, *, patch: int, image_size: int, channels: int, readout: Readout) -> None:
         """Raise `ValueError` where other models were measured than those of this setting."""
         wanted = {
@@ -101,6 +118,10 @@ class Capacity:
                     f"the shapes were tried with {name}={measured}, but the model has "
                     f"{name}={value}; run vitscale shapefinder for {name}={value}"
                 )
+
+
+def _sizes(shape: Shape) -> Int[np.ndarray, " sizes"]:
+    return np.array([shape.width, shape.depth, shape.mlp_dim, shape.heads])
 
 
 def read_capacity(path: Path) -> Capacity:
