@@ -17,7 +17,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from vitscale.scaling.models.attention import AttentionKernel, attend
-from vitscale.scaling.models.layers import dense, gelu, norm
+from vitscale.scaling.models.layers import Dense, gelu, norm
 from vitscale.scaling.models.noise import (
     PLACES_OF_BLOCK,
     BlockNoise,
@@ -41,10 +41,10 @@ class Attention(nnx.Module):
     def __init__(self, width: int, heads: int, *, kernel: AttentionKernel, dtype):
         self.heads = heads
         self.kernel: AttentionKernel = kernel
-        self.query = dense(width, width, dtype)
-        self.key = dense(width, width, dtype)
-        self.value = dense(width, width, dtype)
-        self.out = dense(width, width, dtype)
+        self.query = Dense(width, width, dtype)
+        self.key = Dense(width, width, dtype)
+        self.value = Dense(width, width, dtype)
+        self.out = Dense(width, width, dtype)
 
     def __call__(self, queries: Array, tokens: Array) -> Array:
         query, key, value = self.query(queries), self.key(tokens), self.value(tokens)
@@ -55,8 +55,8 @@ class Mlp(nnx.Module):
     """Two dense layers with a tanh GELU between: (batch, ., width) to the same."""
 
     def __init__(self, width: int, mlp_dim: int, *, dtype):
-        self.up = dense(width, mlp_dim, dtype)
-        self.down = dense(mlp_dim, width, dtype)
+        self.up = Dense(width, mlp_dim, dtype)
+        self.down = Dense(mlp_dim, width, dtype)
 
     def __call__(self, x: Array, drop_hidden: Callable[[Array], Array] = lambda x: x) -> Array:
         return self.down(drop_hidden(gelu(self.up(x))))
@@ -141,7 +141,7 @@ class Vit(nnx.Module):
         self.patch, self.readout_kind = shape.patch, readout
         self.depth = shape.depth
         self.remat: Remat = remat
-        self.embedding = dense(channels * shape.patch**2, shape.width, dtype)
+        self.embedding = Dense(channels * shape.patch**2, shape.width, dtype)
         self.position = nnx.Param(jnp.zeros((1, shape.tokens(image_size), shape.width)))
         if readout == "tok":
             self.class_token = nnx.Param(jnp.zeros((1, 1, shape.width)))
@@ -150,7 +150,7 @@ class Vit(nnx.Module):
         if readout == "map":
             self.readout = MapReadout(shape, attention=attention, dtype=dtype)
         if classes:
-            self.head = dense(shape.width, classes, jnp.float32)
+            self.head = Dense(shape.width, classes, jnp.float32)
 
     def features(
         self,
