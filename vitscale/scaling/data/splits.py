@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from vitscale.scaling.data.stored import StoredSet
 
-_SLICE = re.compile(r"(?P<split>[^\[\]+]+)(\[(?P<start>-?\d+%?)?:(?P<stop>-?\d+%?)?\])?")
+_BOUND = r"-?\d[\d_]*|-?\d+(\.\d+)?%"
+_SLICE = re.compile(rf"(?P<split>[^\[\]+]+)(\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?")
 _EVALUATION = ("validation", "test")
 _EXAMPLE = 'write "train", "train[:99%]", "train[5000:]" or "train+validation"'
 
@@ -51,6 +52,10 @@ def _part(text: str, stored: StoredSet) -> Part:
     if found is None:
         raise ValueError(f"{text!r} is not a split or a slice of one; {_EXAMPLE}")
     split = found["split"]
+    units = {text.endswith("%") for text in (found["start"], found["stop"]) if text}
+    if len(units) > 1:
+        # TFDS would take both for percentages.
+        raise ValueError(f"{text!r} mixes examples and percentages; give both bounds as one or other")
     if split not in stored.splits:
         raise ValueError(
             f"data={stored.name!r} has no split {split!r}; its splits are {_listed(stored)}"
@@ -70,7 +75,7 @@ def _bound(text: str | None, examples: int, *, default: int) -> int:
     if text is None:
         return default
     if text.endswith("%"):
-        bound = round(int(text[:-1]) * examples / 100)
+        bound = round(float(text[:-1]) * examples / 100)
     else:
         bound = int(text)
     return min(max(bound + examples if bound < 0 else bound, 0), examples)
