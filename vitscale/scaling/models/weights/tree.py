@@ -4,18 +4,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
-from jaxtyping import PyTree
 
 from vitscale.scaling.models.weights.rows import require_names, require_size
 from vitscale.scaling.models.weights.spec import VitSpec, Weights, parameter_sizes
 
 if TYPE_CHECKING:
+    # Outside annotations, these two would import jax.
+    from jaxtyping import PyTree
+
     from vitscale.scaling.models.vit import BlockLayout
 
 
 def params_from_weights(
     weights: Weights, *, layout: "BlockLayout" = "unrolled"
-) -> PyTree[np.ndarray]:
+) -> "PyTree[np.ndarray]":
     """Parameters of a `Vit` with the weights' sizes and these blocks, as `split_vit` nests them.
 
     "scanned" blocks are stacked along a leading depth axis.
@@ -37,7 +39,7 @@ def params_from_weights(
     return tree
 
 
-def weights_from_params(params: PyTree[Any], spec: VitSpec) -> Weights:
+def weights_from_params(params: "PyTree[Any]", spec: VitSpec) -> Weights:
     """The weights in a model's parameters, however its blocks are laid out, as float32.
 
     Raises `ValueError` where names or sizes are not those of `spec`.
