@@ -419,6 +419,8 @@ REFUSED = {
     "hf no blocks": ("huggingface", {"vision_model.encoder.layers.0.mlp.fc1.weight": None}, "lack encoder.layers.0.mlp.fc1.weight"),
     "sincos": ("big_vision", {"pos_embedding": None}, "posemb='sincos2d'"),
     "rep_size": ("big_vision", {"pre_logits/kernel": ONE}, r"\(rep_size\)"),
+    "another prefix": ("big_vision", {"embedding/kernel": None, "pos_embedding": None}, "lack embedding/kernel"),
+    "head": ("timm", {"head.bias": np.ones((5, 1), np.float32)}, r"head.bias has the sizes \(5, 1\); expected 1 axes"),
     "big_vision extra": ("big_vision", {"opt/0/mu": ONE}, "also hold opt/0/mu"),
     "own missing": ("vitscale", {"final_norm/bias": None}, "vitscale's weights lack final_norm/bias"),
 }  # fmt: skip

@@ -7,9 +7,9 @@
 Nothing here imports jax or any of the frameworks.
 """
 
-from vitscale.scaling.models.weights.files import new_folder as new_folder
 from vitscale.scaling.models.weights.files import write_npz as write_npz
 from vitscale.scaling.models.weights.files import write_safetensors as write_safetensors
+from vitscale.scaling.models.weights.folder import new_folder as new_folder
 from vitscale.scaling.models.weights.layouts import LAYOUTS as LAYOUTS
 from vitscale.scaling.models.weights.layouts import Layout as Layout
 from vitscale.scaling.models.weights.layouts import read_weights as read_weights

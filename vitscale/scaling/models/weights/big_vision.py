@@ -11,7 +11,14 @@ import re
 import numpy as np
 
 from vitscale.scaling.models.weights.class_position import fold_class_position
-from vitscale.scaling.models.weights.infer import Found, Stated, depth_of, sizes_of, spec_of
+from vitscale.scaling.models.weights.infer import (
+    Found,
+    Stated,
+    classes_of,
+    depth_of,
+    sizes_of,
+    spec_of,
+)
 from vitscale.scaling.models.weights.rows import Row, to_ours, to_theirs
 from vitscale.scaling.models.weights.spec import Arrays, VitSpec, Weights
 from vitscale.scaling.shape import Readout
@@ -52,7 +59,7 @@ def read(arrays: Arrays, stated: Stated) -> Weights:
             "big_vision's weights hold pre_logits/kernel: the model has a dense layer before the "
             "classifier (rep_size), which vitscale's ViT does not; give the weights of a plain ViT"
         )
-    if "pos_embedding" not in arrays:
+    if "embedding/kernel" in arrays and "pos_embedding" not in arrays:
         raise ValueError(
             "big_vision's weights lack pos_embedding: positions that are not learned "
             "(posemb='sincos2d') are not vitscale's; give weights with posemb='learn'"
@@ -81,7 +88,7 @@ def _found(arrays: Arrays) -> Found:
         channels=channels,
         tokens=sizes_of(FRAMEWORK, arrays, "pos_embedding", 3)[1],
         readout="map" if "MAPHead_0/probe" in arrays else readout,
-        classes=len(arrays["head/bias"]) if "head/bias" in arrays else 0,
+        classes=classes_of(FRAMEWORK, arrays, "head/bias"),
     )
 
 
@@ -149,7 +156,8 @@ def _attention(theirs: str, ours: str, spec: VitSpec) -> list[Row]:
 
 
 def _without_prefix(arrays: Arrays) -> tuple[dict[str, np.ndarray], list[str]]:
-    prefix = next(p for p in _PREFIXES if any(n.startswith(f"{p}Transformer/") for n in arrays))
+    fits = (p for p in _PREFIXES if any(n.startswith(f"{p}Transformer/") for n in arrays))
+    prefix = next(fits, "")
     besides = _PREFIXES[prefix]
     left_out = [n for n in arrays if not n.startswith(prefix) and n.startswith(besides)]
     kept = {n.removeprefix(prefix): arrays[n] for n in arrays if n not in set(left_out)}

@@ -1,19 +1,16 @@
-"""Arrays in safetensors and .npz files, and folders that appear whole."""
+"""Arrays in safetensors and .npz files."""
 
-import contextlib
 import dataclasses
-import os
-import shutil
-import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import save_file
 
+from vitscale.scaling.models.weights.folder import synced
 from vitscale.scaling.models.weights.spec import Arrays
 
 
@@ -45,37 +42,14 @@ def write_safetensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -
     """Write a new safetensors file and wait until it is on the disk."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(contiguous, path, metadata=dict(metadata))
-    _sync(path)
+    synced(path)
 
 
 def write_npz(path: Path, arrays: Arrays) -> None:
     """Write a new .npz file and wait until it is on the disk."""
     with path.open("xb") as file:
         np.savez(file, **dict(arrays))  # pyright: ignore[reportArgumentType]
-    _sync(path)
-
-
-@contextlib.contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `target` when all is written, or is removed.
-
-    Raises `FileExistsError` where `target` is there already and not an empty folder, before anything
-    is made.
-    """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise FileExistsError(f"{target} exists already; name a new folder, or remove it first")
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    aside.mkdir()
-    try:
-        yield aside
-        _sync(aside)
-        aside.rename(target)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    _sync(target.parent)
+    synced(path)
 
 
 def _read_safetensors(path: Path) -> Contents:
@@ -127,14 +101,6 @@ def _read_npz(path: Path) -> Contents:
             f"{path} is no whole .npz file of plain arrays ({error}); copy or download it again"
         ) from error
     return Contents(arrays=arrays, metadata={})
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 READERS: dict[str, Callable[[Path], Contents]] = {

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from vitscale.scaling.models.weights import huggingface_siglip, huggingface_vit
-from vitscale.scaling.models.weights.infer import Stated, one_side
+from vitscale.scaling.models.weights.infer import EXACT_GELU, Stated, one_side
 from vitscale.scaling.models.weights.spec import Arrays, VitSpec, Weights
-from vitscale.scaling.models.weights.timm import EXACT_GELU
 
 # What a config leaves out is as in transformers 5.23's SiglipVisionConfig and ViTConfig.
 _DEFAULT_SIZES = {"num_attention_heads": 12, "image_size": 224}

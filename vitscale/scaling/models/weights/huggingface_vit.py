@@ -11,7 +11,14 @@ from vitscale.scaling.models.weights.class_position import (
     fold_class_position,
     with_class_position,
 )
-from vitscale.scaling.models.weights.infer import Found, Stated, depth_of, sizes_of, spec_of
+from vitscale.scaling.models.weights.infer import (
+    Found,
+    Stated,
+    classes_of,
+    depth_of,
+    sizes_of,
+    spec_of,
+)
 from vitscale.scaling.models.weights.rows import (
     Row,
     dense,
@@ -45,7 +52,7 @@ def read(arrays: Arrays, stated: Stated) -> Weights:
         channels=channels,
         tokens=sizes_of(FRAMEWORK, arrays, _POSITIONS, 3)[1],
         readout="tok",
-        classes=len(arrays["classifier.bias"]) if "classifier.bias" in arrays else 0,
+        classes=classes_of(FRAMEWORK, arrays, "classifier.bias"),
     )
     spec = spec_of(FRAMEWORK, found, stated)
     notes = [*stated.notes, *(["the ViT's pooling layer is left out"] if pooling else [])]

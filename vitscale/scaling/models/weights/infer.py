@@ -9,6 +9,12 @@ from typing import Any
 from vitscale.scaling.models.weights.spec import Arrays, VitSpec
 from vitscale.scaling.shape import NAMED_VARIANTS, Readout, Shape, named_shape
 
+EXACT_GELU = (
+    "the config asks for the exact GELU and vitscale computes its tanh approximation, as JAX does: "
+    "logits move by some 3e-4"
+)
+"""What to say of a model that was trained with another GELU than ours."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stated:
@@ -113,6 +119,11 @@ def one_side(name: str, value: Any) -> Any:
     if len(value) != 2 or value[0] != value[1]:
         raise ValueError(f"the config says {name} {value}; expected that of a square image")
     return value[0]
+
+
+def classes_of(framework: str, arrays: Arrays, bias: str) -> int:
+    """Outputs of the classifier whose bias has this name; 0 where there is none."""
+    return sizes_of(framework, arrays, bias, 1)[0] if bias in arrays else 0
 
 
 def depth_of(framework: str, names: Iterable[str], pattern: str) -> int:

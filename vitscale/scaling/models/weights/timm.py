@@ -11,8 +11,10 @@ import numpy as np
 
 from vitscale.scaling.models.weights.class_position import fold_class_position
 from vitscale.scaling.models.weights.infer import (
+    EXACT_GELU,
     Found,
     Stated,
+    classes_of,
     depth_of,
     one_side,
     sizes_of,
@@ -47,11 +49,6 @@ _OTHER_MODELS = {
 
 _READOUTS: dict[str, Readout] = {"avg": "gap", "map": "map", "token": "tok"}
 
-EXACT_GELU = (
-    "the config asks for the exact GELU and vitscale computes its tanh approximation, as JAX does: "
-    "logits move by some 3e-4"
-)
-
 
 def recognises(arrays: Arrays) -> bool:
     """Whether these names are of this layout."""
@@ -72,7 +69,7 @@ def read(arrays: Arrays, stated: Stated) -> Weights:
         channels=channels,
         tokens=sizes_of(FRAMEWORK, arrays, "pos_embed", 3)[1],
         readout=_readout(arrays),
-        classes=len(arrays["head.bias"]) if "head.bias" in arrays else 0,
+        classes=classes_of(FRAMEWORK, arrays, "head.bias"),
     )
     spec = spec_of(FRAMEWORK, found, stated)
     return to_ours(FRAMEWORK, _rows(spec), arrays, spec, stated.notes)
