@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable
 
-NAMES = ("upstream", "fewshot", "fewshot_big_vision", "knn", "linear_probe", "finetune")
+NAMES = (
+    "upstream",
+    "fewshot",
+    "fewshot_big_vision",
+    "knn",
+    "linear_probe",
+    "finetune",
+    "finetune_high_resolution",
+)
 """Every evaluator of `evaluate/table.py`, where each name has its function."""
 
 

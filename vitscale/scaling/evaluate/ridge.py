@@ -28,7 +28,10 @@ LEAVE_ONE_OUT_EXAMPLES = 2048
 """Training examples, spread evenly, on which an l2 is judged: residuals of all would take as long as
 predicting all, for each l2."""
 
-_FLOAT64_NUMBERS = 2**20  # of features: up to here float64 costs milliseconds
+# Features (numbers, not columns) up to which float64 costs milliseconds, to solve and to score. At 1 shot
+# of 1,000 classes, a float32 Gram matrix would flip one or two of 10,000 predictions.
+_FLOAT64_SOLVE = 2**22
+_FLOAT64_SCORES = 2**20
 _FEW = 4  # l2 values up to which a Cholesky factor each is cheaper than all eigenvectors
 _BLOCK = 4096  # test examples whose scores are held at once
 
@@ -71,10 +74,11 @@ class RidgeProbe:
     ):
         check_finite(features, "features")
         self._n, d = features.shape
-        self._dtype = np.float64 if features.size <= _FLOAT64_NUMBERS else np.float32
+        self._dtype = np.float64 if features.size <= _FLOAT64_SOLVE else np.float32
+        self._score_dtype = np.float64 if features.size <= _FLOAT64_SCORES else np.float32
         self._mean = features.mean(0, dtype=np.float64).astype(self._dtype)
         self._scale = np.ones_like(self._mean)
-        x = self._standardise(features)
+        x = self._standardise(features, self._dtype)
         self._scale = np.sqrt(np.einsum("nd,nd->d", x, x) / self._n) + self._dtype(1e-5)
         x /= self._scale
         self._x, self._labels, self._classes = x, labels, classes
@@ -127,7 +131,7 @@ class RidgeProbe:
         self, features: Float[np.ndarray, "m d"], l2: float
     ) -> Float[np.ndarray, "m classes"]:
         """Predicted targets of other examples; the largest names the class."""
-        return self._standardise(features) @ self.weights(l2) + self._offset(l2)
+        return self._standardise(features, self._dtype) @ self.weights(l2) + self._offset(l2)
 
     def predict(
         self, features: Float[np.ndarray, "m d"], l2_values: Sequence[float]
@@ -135,14 +139,16 @@ class RidgeProbe:
         """Classes of other examples, for each l2: one factorisation each, or one for all of many."""
         classes = np.empty((len(l2_values), len(features)), np.int64)
         few = len(l2_values) <= _FEW
-        solutions = [self.weights(l2) if few else self.spectrum.weights(l2) for l2 in l2_values]
+        dtype = self._score_dtype
+        solve = self.weights if few else self.spectrum.weights
+        solutions = [solve(l2).astype(dtype, copy=False) for l2 in l2_values]
         for start in range(0, len(features), _BLOCK):
-            x = self._standardise(features[start : start + _BLOCK])
+            x = self._standardise(features[start : start + _BLOCK], dtype)
             if not few:
-                x = x @ self.spectrum.directions
+                x = x @ self.spectrum.directions.astype(dtype, copy=False)
             for row, solution, l2 in zip(classes, solutions, l2_values, strict=True):
                 scores = x @ solution
-                scores += self._offset(l2)
+                scores += self._offset(l2).astype(dtype, copy=False)
                 scores.argmax(1, out=row[start : start + _BLOCK])
         return classes
 
@@ -200,8 +206,10 @@ class RidgeProbe:
         one_hot = self._labels[rows, None] == np.arange(self._classes)
         return np.where(one_hot, 1 - self._target_mean, -1 - self._target_mean).astype(self._dtype)
 
-    def _standardise(self, features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m d"]:
-        x = features.astype(self._dtype)
-        x -= self._mean
-        x /= self._scale
+    def _standardise(
+        self, features: Float[np.ndarray, "m d"], dtype: type
+    ) -> Float[np.ndarray, "m d"]:
+        x = features.astype(dtype)
+        x -= self._mean.astype(dtype, copy=False)
+        x /= self._scale.astype(dtype, copy=False)
         return x

@@ -6,19 +6,23 @@ A new evaluator is a file beside its peers, a row here, and its name in `names.p
 from collections.abc import Iterator
 
 from vitscale.scaling.data.batch import Source
-from vitscale.scaling.evaluate import fewshot, upstream
+from vitscale.scaling.evaluate import fewshot, finetune, knn, linear_probe, upstream
 from vitscale.scaling.evaluate.features import Probe, task_features
 from vitscale.scaling.evaluate.frozen import Evaluator, FrozenModel, Metric
 from vitscale.scaling.evaluate.names import check_evaluators
 
 EVALUATORS: dict[str, Evaluator] = {
     "upstream": upstream.metrics,
+    "finetune": finetune.metrics,
+    "finetune_high_resolution": finetune.high_resolution_metrics,
 }
 """Evaluators that read images and parameters."""
 
 PROBES: dict[str, Probe] = {
     "fewshot": fewshot.metrics,
     "fewshot_big_vision": fewshot.big_vision_metrics,
+    "knn": knn.metrics,
+    "linear_probe": linear_probe.metrics,
 }
 """Evaluators that read frozen features alone; all of them share one pass over a task's images."""
 
