@@ -5,6 +5,7 @@ which is one split named "train". Classes are numbered in the order of their sor
 """
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def folder_set(place: str) -> StoredSet:
         image_shape=None,
         channels=None,
         fingerprint="",  # only what is kept decoded needs one
-        records=functools.partial(_records, files, names),
+        records=functools.partial(_records, folder, files, names),
     )
 
 
@@ -86,6 +87,11 @@ def class_names(folder: Path, files: dict[str, dict[str, list[Path]]]) -> tuple[
     return tuple(sorted(files[first]))
 
 
+def hash_of(folder: Path, path: Path) -> bytes:
+    """What puts the files of a folder into an order that has nothing to do with their names."""
+    return hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest()
+
+
 def _by_class(folder: Path) -> dict[str, list[Path]]:
     found = {path.name: _images(path) for path in _folders(folder)}
     if not found:
@@ -112,9 +118,11 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _records(
-    files: dict[str, dict[str, list[Path]]], names: tuple[str, ...], split: str
+    folder: Path, files: dict[str, dict[str, list[Path]]], names: tuple[str, ...], split: str
 ) -> Records:
     labelled = [(path, label) for label, name in enumerate(names) for path in files[split][name]]
+    # In the order of a hash, as TFDS has them, so that a slice of the split has all classes in it.
+    labelled.sort(key=lambda example: hash_of(folder, example[0]))
 
     def read(numbers: Sequence[int]) -> list[Record]:
         chosen = [labelled[int(number)] for number in numbers]

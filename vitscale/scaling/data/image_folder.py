@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from vitscale.scaling.data.class_folders import class_files, class_names
+from vitscale.scaling.data.class_folders import class_files, class_names, hash_of
 from vitscale.scaling.data.encode import encoded, looked_at
 from vitscale.scaling.data.tfds_writer import Encoded, check_free, write_tfds
 
@@ -94,7 +93,7 @@ def _split(
     """The files whose names have the smallest hashes, of each class, as validation."""
     splits: dict[str, dict[str, list[Path]]] = {"train": {}, "validation": {}}
     for name, files in by_class.items():
-        ranked = sorted(files, key=lambda path: _digest(source, path))
+        ranked = sorted(files, key=lambda path: hash_of(source, path))
         kept = min(round(validation * len(files)), len(files) - 1)
         splits["validation"][name] = sorted(ranked[:kept])
         splits["train"][name] = sorted(ranked[kept:])
@@ -104,10 +103,6 @@ def _split(
             f"0 for no validation split"
         )
     return splits
-
-
-def _digest(source: Path, path: Path) -> str:
-    return hashlib.sha256(path.relative_to(source).as_posix().encode()).hexdigest()
 
 
 class _Work:

@@ -55,7 +55,9 @@ def _part(text: str, stored: StoredSet) -> Part:
     units = {text.endswith("%") for text in (found["start"], found["stop"]) if text}
     if len(units) > 1:
         # TFDS would take both for percentages.
-        raise ValueError(f"{text!r} mixes examples and percentages; give both bounds as one or other")
+        raise ValueError(
+            f"{text!r} mixes examples and percentages; give both bounds as one or other"
+        )
     if split not in stored.splits:
         raise ValueError(
             f"data={stored.name!r} has no split {split!r}; its splits are {_listed(stored)}"
