@@ -38,13 +38,13 @@ class OnDevice:
     def lines(self) -> list[str]:
         """Memory and time, for a person to read."""
         name = device_name(self.device_kind, self.devices)
-        need = "" if self.peak_bytes is None else f", {gigabytes(self.peak_bytes)}"
-        lines = [f"fits {name} with {gigabytes(self.memory_bytes)} ({self.basis}{need})"]
+        need = "" if self.peak_bytes is None else f", {shown_bytes(self.peak_bytes)}"
+        lines = [f"fits {name} with {shown_bytes(self.memory_bytes)} ({self.basis}{need})"]
         if self.images_per_second is None or self.seconds is None:
             return [*lines, "how long it takes is not known, as no shape was timed there"]
         how = "measured" if self.speed_measured else "from the nearest shapes that were timed"
         if self.speed_error is not None:
-            how += f", ±{self.speed_error:.0%}"
+            how += f", ±{percent(self.speed_error)}"
         time = f"about {duration(self.seconds)} at {self.images_per_second:,.4g} images/s ({how})"
         return [*lines, time]
 
@@ -59,7 +59,7 @@ def fitting_shape(capacity: Capacity, rounded: Callable[..., Shape]) -> tuple[Sh
     nearest = rounded()
     conditions = capacity.conditions
     name = device_name(conditions.device_kind, conditions.devices)
-    where = f"{name} with {gigabytes(conditions.memory_bytes)}"
+    where = f"{name} with {shown_bytes(conditions.memory_bytes)}"
     try:
         shape = rounded(accept=lambda shape: capacity.verdict(shape).fits)
     except ValueError:
@@ -99,9 +99,16 @@ def device_name(kind: str, devices: int) -> str:
     return kind if devices == 1 else f"{devices} x {kind}"
 
 
-def gigabytes(count: float) -> str:
-    """Bytes in units of 10^9."""
+def shown_bytes(count: float) -> str:
+    """Bytes in GB of 10^9, or in MB of 10^6 below a tenth of that."""
+    if count < 99.95e6:
+        return f"{count / 1e6:.3g} MB"
     return f"{count / 1e9:.3g} GB" if count < 999.5e9 else f"{count / 1e9:,.0f} GB"
+
+
+def percent(error: float) -> str:
+    """A relative error in whole per cent, the smallest of which is 1%."""
+    return f"{max(error, 0.01):.0%}"
 
 
 def duration(seconds: float) -> str:
