@@ -19,7 +19,7 @@ from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.scaling.shape import Shape
 from vitscale.scaling.speed import calibrate
-from vitscale.scaling.trial import run_trial
+from vitscale.scaling.trial import PreemptedError, run_trial, run_trials
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
 
@@ -66,6 +66,25 @@ class MemorySink:
         return {
             (row.examples, row.metric): row.value for rows in self.rows.values() for row in rows
         }
+
+
+class Together:
+    """A sink that keeps each trial's rows in a sink of its own."""
+
+    def __init__(self, sinks: dict[str, MemorySink]):
+        self._sinks = sinks
+
+    def measured(self, trial):
+        return self._sinks[trial.id].measured(trial)
+
+    def append(self, trial, duration, rows):
+        return self._sinks[trial.id].append(trial, duration, rows)
+
+    def checkpoint_dir(self, trial):
+        return self._sinks[trial.id].checkpoint_dir(trial)
+
+    def forget_checkpoints(self, trial):
+        self._sinks[trial.id].forget_checkpoints(trial)
 
 
 def run(trial: Trial, folder: Path, **options) -> MemorySink:
@@ -184,6 +203,48 @@ def test_a_shorter_duration_added_to_a_started_trial_is_checkpointed_too(undistu
     run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[2:]), sink, checkpoint_seconds=0)
     assert any((tmp_path / "trunk").iterdir())
     run_trial(TRIAL, sink, checkpoint_seconds=0)
+    assert sink.values() == undisturbed.values()
+
+
+def test_trials_trained_together_measure_what_they_measure_alone(undisturbed, tmp_path):
+    other = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, seed=1))
+    sinks = {trial.id: MemorySink(tmp_path / trial.id) for trial in (TRIAL, other)}
+    run_trials([TRIAL, other], Together(sinks))
+    first, second = sinks[TRIAL.id].values(), sinks[other.id].values()
+    assert first.keys() == second.keys() == undisturbed.values().keys()
+    for duration in TRIAL.durations:
+        key = (duration, "upstream_loss")
+        assert first[key] == pytest.approx(undisturbed.values()[key], rel=1e-3)
+        assert second[key] != first[key]
+    rows = [row for rows in sinks[other.id].rows.values() for row in rows]
+    assert {row.trial_id for row in rows} == {other.id} and {row.seed for row in rows} == {1}
+    spent = {row.examples: row.spent_flops for row in rows}
+    assert sum(spent.values()) == pytest.approx(other.spent_flops())
+
+
+def test_one_of_several_that_diverges_leaves_the_others_alone(tmp_path):
+    wild = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, learning_rate=900.0))
+    sinks = {trial.id: MemorySink(tmp_path / trial.id) for trial in (TRIAL, wild)}
+    run_trials([wild, TRIAL], Together(sinks))
+    assert {row.status for rows in sinks[TRIAL.id].rows.values() for row in rows} == {"ok"}
+    assert [row.status for [row] in sinks[wild.id].rows.values()] == ["diverged"] * 3
+
+
+def test_trials_that_differ_in_more_are_not_trained_together(tmp_path):
+    wider = dataclasses.replace(TRIAL, shape=dataclasses.replace(SHAPE, mlp_dim=SHAPE.mlp_dim + 8))
+    with pytest.raises(ValueError, match="may differ in seed and learning_rate alone"):
+        run_trials([TRIAL, wider], MemorySink(tmp_path))
+
+
+def test_asked_to_stop_it_saves_and_goes_on_from_there(undisturbed, tmp_path):
+    sink = MemorySink(tmp_path)
+    told = []
+    with pytest.raises(PreemptedError, match="asked to stop at step"):
+        run_trial(TRIAL, sink, on_progress=told.append, should_stop=lambda: len(sink.rows) > 0)
+    assert list(sink.rows) == [TRIAL.durations[0]]
+    told.clear()
+    run_trial(TRIAL, sink, on_progress=told.append)
+    assert told[-1].total_steps < TRIAL.spent_steps(TRIAL.durations[1:])
     assert sink.values() == undisturbed.values()
 
 

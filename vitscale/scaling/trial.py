@@ -18,6 +18,7 @@ from vitscale.scaling.execution import Execution
 from vitscale.scaling.hosts import SharedSink
 from vitscale.scaling.loop import DivergedError, Lane, Loop
 from vitscale.scaling.loop import PreemptedError as PreemptedError
+from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import chance_loss
 from vitscale.scaling.progress import MeasurementSink, Phase, Progress
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Trial
@@ -88,6 +89,7 @@ def run_trials(
     remaining = [d for d in trials[0].durations if any(d not in done for done in measured)]
     if remaining:
         with contextlib.ExitStack() as stack:
+            execution = execution or Execution()
             runner = _Runner(trials, store, remaining, on_progress, on_model, execution, stack)
             runner.start(checkpoint_seconds, should_stop or (lambda: False))
             for duration in remaining:
@@ -106,7 +108,7 @@ class _Runner:
         remaining: Sequence[int],
         on_progress: OnProgress | None,
         on_model: OnModel | None,
-        execution: Execution | None,
+        execution: Execution,
         stack: contextlib.ExitStack,
     ):
         self._trials, self._trial, self._store = trials, trials[0], store
@@ -120,6 +122,7 @@ class _Runner:
         self._report("compile", 0)
         recipe = self._trial.recipe
         self._training = training_for(self._trial.shape, recipe, execution, lanes=len(trials))
+        stack.enter_context(within_memory(self._trial, self._training, execution))
         self._sources: list[Source] = [source_for(trial.recipe) for trial in trials]
         limit = _DIVERGED * chance_loss(recipe.loss, self._training.classes)
         self._lanes = [Lane(worst_loss=limit) for _ in trials]
