@@ -73,6 +73,7 @@ def test_the_folder_holds_weights_and_their_config(capsys, source, tmp_path, to:
     for name, array in back.arrays.items():
         np.testing.assert_array_equal(array, random_weights(SPEC).arrays[name])
     assert (back.spec.classes == 5) == (to != "huggingface")
+    assert weights.stat().st_mode == config.stat().st_mode  # others may read both, or neither
     assert told["params"] == SHAPE.params(**options)
 
 

@@ -42,6 +42,8 @@ def write_safetensors(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -
     """Write a new safetensors file and wait until it is on the disk."""
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     save_file(contiguous, path, metadata=dict(metadata))
+    # The library makes files that only their owner may read; the folder has what the umask allows.
+    path.chmod(path.parent.stat().st_mode & 0o666)
     synced(path)
 
 
