@@ -392,6 +392,24 @@ def test_siglip_is_taken_with_and_without_prefix_and_defaults(tmp_path):
         same(weights, read_weights(tmp_path))
 
 
+def test_what_transformers_vit_computes_otherwise_is_told(tmp_path):
+    shape = Shape(width=24, depth=1, mlp_dim=8, heads=12, patch=16)
+    weights = random_weights(VitSpec(shape=shape, image_size=224, readout="tok", classes=2))
+    arrays = LAYOUTS["huggingface"].write(weights)
+    position = arrays["vit.embeddings.position_embeddings"]
+    assert position.shape == (1, 197, 24) and not position[:, 0].any()
+    pooling = {"vit.pooler.dense.weight": np.ones((24, 24), np.float32)}
+    save_file(arrays | pooling, tmp_path / "model.safetensors")
+    # All else is left to transformers' defaults: 12 heads, 224 pixels, exact GELU, 1e-12.
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    found = read_weights(tmp_path)
+    same(weights, found)
+    gelu, epsilon, pooled = found.notes
+    assert "exact GELU" in gelu
+    assert epsilon == "the config says layer_norm_eps 1e-12 and vitscale has 1e-06"
+    assert pooled == "the ViT's pooling layer is left out"
+
+
 def test_what_has_no_place_is_said():
     left_out = LAYOUTS["huggingface"].left_out
     assert "the classifier of 5 classes is left out" in left_out(SPECS["gap"])
