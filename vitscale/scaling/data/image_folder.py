@@ -55,7 +55,10 @@ def prepare_folder(
     encoded anew (JPEG at quality 95, the rest as PNG). Raises `ValueError` for a name that is taken,
     for folders that are no image set and for files that cannot be read.
     """
-    check_free(name, data_dir)
+    if check_free(name, data_dir).resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"{source} is where the data set {name!r} would be written; choose another name or folder"
+        )
     if not 0 <= validation < 1:
         raise ValueError(f"validation={validation} is not a part of each class, from 0 to below 1")
     if max_side is not None and max_side < 1:

@@ -1,0 +1,229 @@
+"""What is known of data before an image is read, and what is refused by it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_samples import photo_folder, recipe
+
+from vitscale.scaling.data.catalog import DataFacts, check_trainable
+from vitscale.scaling.data.kinds import stored_set
+
+
+def tfds_folder(folder: Path, *, file_format: str | None = "array_record", **changes) -> Path:
+    """The facts of a TFDS data set, as TFDS writes them; there are no records."""
+    image = {"shape": {"dimensions": ["32", "32", "3"]}, "dtype": "uint8"}
+    features = {
+        "id": {"text": {}, "pythonClassName": "tensorflow_datasets...Text"},
+        "image": {"image": image},
+        "label": {"classLabel": {"numClasses": "10"}},
+    } | changes
+    splits = [
+        {"name": "train", "shardLengths": ["200", "100"], "numBytes": "7"},
+        {"name": "test", "shardLengths": ["60"], "numBytes": "7"},
+    ]
+    info = {"name": folder.parent.name, "splits": splits}
+    if file_format:
+        info["fileFormat"] = file_format
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    kept = {name: feature for name, feature in features.items() if feature}
+    (folder / "features.json").write_text(json.dumps({"featuresDict": {"features": kept}}))
+    (folder / "label.labels.txt").write_text("\n".join("abcdefghij"))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("VITSCALE_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def of(**changes):
+    return recipe(**{"data": "tfds:things", "image_size": 32, "channels": 3} | changes)
+
+
+def test_facts_of_a_tfds_set(home):
+    tfds_folder(home / "things" / "1.0.0")
+    stored = stored_set("tfds:things")
+    assert stored.splits == {"train": 300, "test": 60}
+    assert (stored.classes, stored.class_names[:2]) == (10, ("a", "b"))
+    assert (stored.image_shape, stored.channels, stored.loader) == ((32, 32), 3, "decoded")
+    facts = DataFacts(classes=10, image_size=32, channels=3, train_examples=300)
+    assert check_trainable(of()) == facts
+
+
+def test_the_newest_version_is_taken_unless_one_is_named(home):
+    for version in ("1.9.0", "1.10.0"):
+        tfds_folder(home / "things" / version)
+    assert stored_set("tfds:things").location.name == "1.10.0"
+    assert stored_set("tfds:things:1.9.0").location.name == "1.9.0"
+    with pytest.raises(ValueError, match=r"tfds:things:2.0.0' is there as 1.9.0, 1.10.0 only"):
+        stored_set("tfds:things:2.0.0")
+
+
+def test_configurations_are_named(home):
+    for config in ("32x32", "64x64"):
+        tfds_folder(home / "things" / config / "1.0.0")
+    assert stored_set("tfds:things/64x64").location == home / "things" / "64x64" / "1.0.0"
+    with pytest.raises(ValueError, match=r"choose one: tfds:things/32x32, tfds:things/64x64"):
+        stored_set("tfds:things")
+
+
+def test_a_missing_set_is_told_how_to_prepare(home):
+    tfds_folder(home / "others" / "1.0.0")
+    with pytest.raises(ValueError) as refusal:
+        check_trainable(of())
+    assert str(refusal.value) == (
+        f"data='tfds:things' is not in {home}; prepare it with `tfds build things --data_dir={home} "
+        f"--file_format=array_record`, or your own images with `vitscale data prepare things --from "
+        f"FOLDER`; there is tfds:others"
+    )
+
+
+@pytest.mark.parametrize("stored_as", ["tfrecord", None])
+def test_tfrecord_is_told_how_to_prepare(home, stored_as):
+    tfds_folder(home / "things" / "1.0.0", file_format=stored_as)
+    message = r"stored as tfrecord, which TensorFlow alone reads; prepare it again with `tfds build"
+    with pytest.raises(ValueError, match=message):
+        check_trainable(of())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"label": None},
+            r"not a set for image classification: .* id, image, 0 are of the kind class",
+        ),
+        ({"mask": {"image": {"shape": {}}}}, r"id, image, label, mask, 2 are of the kind image"),
+    ],
+)
+def test_other_sets_are_refused(home, changes, message):
+    tfds_folder(home / "things" / "1.0.0", **changes)
+    with pytest.raises(ValueError, match=message):
+        check_trainable(of())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"image_size": 16},
+            r"images of 32 x 32 pixels, which crop='none' takes as they are; set image",
+        ),
+        ({"channels": 1}, r"images of 3 channels; set channels=3 \(got 1\)"),
+        ({"channels": 4}, r"channels=4: stored images are grey \(1\) or in colour \(3\)"),
+        (
+            {"batch_size": 301},
+            r"batch_size=301 is more than the 300 examples of train_split='train'",
+        ),
+        (
+            {"eval_split": "validation"},
+            r"no split 'validation'; its splits are train \(300\), test",
+        ),
+        ({"train_split": "train[:1%]"}, r"batch_size=48 is more than the 3 examples of"),
+        ({"eval_split": "train[99%:]"}, r"share 3 examples of 'train'; measure on others than"),
+        ({"fewshot_data": ("tfds:pets",)}, r"data='tfds:pets' is not in .*; prepare it with"),
+        ({"fewshot_data": ("pets",)}, r"data='pets' is unknown; name images as tfds:PLACE"),
+        (
+            {"data": "cifar10"},
+            r"data='cifar10' is unknown; choose from glyphs, or name images on disk",
+        ),
+        ({"data": "tfds:a b"}, r"data='tfds:a b' is not NAME, NAME/CONFIG or either with :VERSION"),
+        ({"data": "tfds:"}, r"data='tfds:' is unknown"),
+        ({"data": "folder:nowhere"}, r"nowhere is not a folder"),
+        ({"data": "npz:nowhere.npz"}, r"there is no file .*nowhere.npz"),
+    ],
+)
+def test_recipes_that_do_not_suit_are_refused(home, changes, message):
+    tfds_folder(home / "things" / "1.0.0")
+    with pytest.raises(ValueError, match=message):
+        check_trainable(of(**changes))
+
+
+def test_damaged_facts_are_named(home):
+    folder = tfds_folder(home / "things" / "1.0.0")
+    (folder / "features.json").write_text("{")
+    with pytest.raises(
+        ValueError, match=r"features.json is not JSON .*; prepare the data set again"
+    ):
+        stored_set("tfds:things")
+    (folder / "features.json").unlink()
+    with pytest.raises(ValueError, match=r"features.json is missing, so this is not a whole TFDS"):
+        stored_set("tfds:things")
+
+
+def test_a_folder_with_and_without_splits(home):
+    photo_folder(home / "plain", 3)
+    for split in ("train", "val"):
+        photo_folder(home / "split" / split, 2)
+    assert stored_set("folder:plain").splits == {"train": 6}
+    assert stored_set("folder:split").splits == {"train": 4, "validation": 4}
+    assert stored_set("folder:split").class_names == ("china", "flower")
+    assert stored_set("folder:split").loader == "encoded"
+    with pytest.raises(ValueError, match="has neither a validation nor a test split"):
+        check_trainable(of(data="folder:plain", batch_size=2))
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            ["train/a/1.jpg", "val/b/1.jpg"],
+            r"has 1 classes and split .* has 1; only one .* 'a', 'b'",
+        ),
+        (["train/a/1.jpg", "train/b/note.txt"], r"class 'b' has no image \(bmp, gif, jpeg"),
+        (["train/a/1.jpg", "c/1.jpg"], r"folders of splits \(train\) beside others \(c\)"),
+        (
+            ["train/a/1.jpg", "val/a/1.jpg", "valid/a/1.jpg"],
+            r"two folders for the split 'validation'",
+        ),
+        (["1.jpg"], r"has no folder of a class; images go to .*/CLASS/\*.jpg"),
+    ],
+)
+def test_folders_that_are_no_image_set_are_refused(home, made, message):
+    for name in made:
+        (home / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "images" / name).write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        stored_set("folder:images")
+
+
+def test_facts_of_arrays(home):
+    images, labels = np.zeros((9, 8, 6), np.uint8), np.arange(9)
+    np.savez(home / "one.npz", images=images, labels=labels)
+    stored = stored_set("npz:one.npz")
+    assert (stored.splits, stored.classes, stored.image_shape) == ({"train": 9}, 9, (8, 6))
+    assert stored.channels == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(3)}, r"has the arrays x; it needs images and labels, or train_images"),
+        (
+            {"images": np.zeros((3, 8, 8)), "labels": np.arange(3)},
+            r"images is float64 of shape \(3, 8, 8\); images are uint8",
+        ),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.arange(4)},
+            r"labels is int64 of shape \(4,\); labels are whole numbers, one for each of the 3",
+        ),
+        (
+            {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.arange(3) - 1},
+            r"labels holds -1; classes are counted from 0",
+        ),
+    ],
+)
+def test_other_arrays_are_refused(home, arrays, message):
+    np.savez(home / "set.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        stored_set("npz:set.npz")
+
+
+def test_a_file_that_is_no_npz_is_refused(home):
+    (home / "set.npz").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"set.npz is not an .npz file"):
+        stored_set("npz:set.npz")
