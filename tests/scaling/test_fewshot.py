@@ -51,6 +51,34 @@ class TestSolve:
         np.testing.assert_allclose(scores, ridge.predict((test64 - mean) / scale), atol=1e-6)
 
 
+@pytest.mark.parametrize("constant", [None, 100.0], ids=["centred", "constant feature"])
+@pytest.mark.parametrize(("n", "d"), [(300, 40), (35, 60)], ids=["primal", "dual"])
+def test_many_penalties_together_predict_what_each_does_alone(n, d, constant):
+    x, labels = features(n, d)
+    labels[: n // 3] = 0  # unbalanced, so that the intercept matters
+    test, _ = features(500, d, seed=1)
+    probe = RidgeProbe(x, labels, classes=CLASSES, constant_feature=constant)
+    grid = [2.0**k for k in (10, -3, 0, 4, -10, 7, 8, 9, 14)]
+    alone = [probe.scores(test, l2).argmax(1) for l2 in grid]
+    np.testing.assert_array_equal(probe.predict(test, grid), alone)
+    assert len(np.unique(alone, axis=0)) > 3  # there is something to be missed
+
+
+@pytest.mark.parametrize(("n", "d"), [(7000, 620), (1900, 2300)], ids=["primal", "dual"])
+def test_large_problems_lose_no_prediction_to_float32(n, d):
+    assert n * d > 2**22
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % CLASSES
+    means = 0.2 * rng.normal(size=(CLASSES, d))
+    draw = lambda y: (means[y] + rng.normal(size=(len(y), d)) + 5).astype(np.float32)  # noqa: E731
+    x, test = draw(labels), draw(np.arange(500) % CLASSES)
+    probe = RidgeProbe(x, labels, classes=CLASSES)
+    grid = [1.0, 4.0, 16.0, 64.0, 1024.0]
+    expected = [naive_scores(x, labels, test, l2, 1e6).argmax(1) for l2 in grid[::4]]
+    np.testing.assert_array_equal(probe.predict(test, grid)[::4], expected)
+    np.testing.assert_array_equal(probe.predict(test, grid[::4]), expected)
+
+
 def test_primal_equals_dual_where_both_apply():
     # Examples equal to features in number: adding one feature of zeros turns primal into dual.
     x, labels = features(42, 42)

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from scipy import linalg, sparse
 
 from vitscale.scaling.evaluate.finite import check_finite
+from vitscale.scaling.evaluate.ridge_path import RidgePath
 
 PAPER_L2 = 2.0**10
 """The l2 penalty of Scaling Vision Transformers and big_vision."""
@@ -137,20 +138,18 @@ class RidgeProbe:
         self, features: Float[np.ndarray, "m d"], l2_values: Sequence[float]
     ) -> Int[np.ndarray, "l2 m"]:
         """Classes of other examples, for each l2: one factorisation each, or one for all of many."""
-        classes = np.empty((len(l2_values), len(features)), np.int64)
         few = len(l2_values) <= _FEW
         dtype = self._score_dtype
-        solve = self.weights if few else self.spectrum.weights
-        solutions = [solve(l2).astype(dtype, copy=False) for l2 in l2_values]
+        solutions = [self.weights(l2).astype(dtype, copy=False) for l2 in l2_values if few]
+        found = []
         for start in range(0, len(features), _BLOCK):
             x = self._standardise(features[start : start + _BLOCK], dtype)
-            if not few:
-                x = x @ self.spectrum.directions.astype(dtype, copy=False)
-            for row, solution, l2 in zip(classes, solutions, l2_values, strict=True):
-                scores = x @ solution
-                scores += self._offset(l2).astype(dtype, copy=False)
-                scores.argmax(1, out=row[start : start + _BLOCK])
-        return classes
+            if few:
+                scores = ((x @ w, l2) for w, l2 in zip(solutions, l2_values, strict=True))
+                found.append([(s + self._offset(l2).astype(dtype)).argmax(1) for s, l2 in scores])
+            else:
+                found.append(self._along_path(x, l2_values))
+        return np.concatenate(found, axis=1)
 
     def leave_one_out_losses(self, l2_values: Sequence[float]) -> Float[np.ndarray, " l2"]:
         """Mean squared error of training examples when each is predicted from all others, by l2.
@@ -190,6 +189,16 @@ class RidgeProbe:
         rest = np.maximum(rest, np.finfo(self._dtype).eps).astype(np.float64)
         squared = np.einsum("nc,nc->n", residual, residual) / rest**2
         return float(squared.mean()) / self._classes
+
+    def _along_path(
+        self, standardised: Float[np.ndarray, "m d"], l2_values: Sequence[float]
+    ) -> Int[np.ndarray, "l2 m"]:
+        dtype = standardised.dtype
+        path = RidgePath(
+            self.spectrum.eigenvalues, self.spectrum.targets.astype(dtype), self._target_mean
+        )
+        rotated = standardised @ self.spectrum.directions.astype(dtype, copy=False)
+        return path.classes(rotated, l2_values, [self._intercept(l2) for l2 in l2_values])
 
     def _intercept(self, l2: float) -> float:
         """The intercept as a part of the mean target: all of it, or what the penalty leaves."""
