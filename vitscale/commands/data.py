@@ -167,10 +167,10 @@ def _info_lines(stored: "StoredSet") -> list[str]:
     }
     return [
         f"{stored.name} in {stored.location}",
-        f"  classes  {stored.classes}{named}",
-        *(f"  {split:8s} {examples:,} examples" for split, examples in stored.splits.items()),
-        f"  images   {size}, {channels}",
-        f"  read     {ways[stored.loader]}",
+        f"  classes    {stored.classes}{named}",
+        *(f"  {split:10s} {examples:,} examples" for split, examples in stored.splits.items()),
+        f"  images     {size}, {channels}",
+        f"  read       {ways[stored.loader]}",
     ]
 
 
