@@ -5,15 +5,19 @@ kernels of shape (width, heads, head width) in `nn.MultiHeadDotProductAttention`
 GELU, patches by a strided convolution, blocks unrolled, readout by mean.
 """
 
+import sys
 from typing import Any
 
 from benchmarks.peers.jax_step import limit_threads, prepare_step
 from benchmarks.peers.step_server import Cell, Prepared, serve
+from vitscale.scaling.host_memory import keep_freed_memory
 
 
 def prepare(cell: Cell) -> Prepared:
-    """Its step, with its own initial parameters."""
+    """Its step, with its own initial parameters; with `keep-memory` as argument, as if it were ours."""
     limit_threads(cell.threads)
+    if "keep-memory" in sys.argv[1:]:
+        keep_freed_memory()
     import jax
     from jax import numpy as jnp
 

@@ -1,6 +1,7 @@
 """What the JAX peers of `train_step.py` share: threads, a batch, AdamW, and the compiled step."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,10 @@ def prepare_step(
     params = jax.jit(initial)()
     state = jax.jit(optimizer.init)(params)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    compiled = jax.jit(step, donate_argnums=(0, 1))
+    began = time.process_time()
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    compiled = jitted.lower(params, state, images, labels).compile()
+    compile_cpu_s = time.process_time() - began
     params, state, loss = compiled(params, state, images, labels)
 
     def run(steps: int) -> None:
@@ -48,4 +52,4 @@ def prepare_step(
             params, state, loss = compiled(params, state, images, labels)
         jax.block_until_ready(loss)
 
-    return Prepared(parameters, float(loss), run)
+    return Prepared(parameters, float(loss), compile_cpu_s, run)

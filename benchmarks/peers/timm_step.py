@@ -4,6 +4,7 @@ Runs in an environment of its own, and imports nothing of vitscale.
 """
 
 import sys
+import time
 
 from benchmarks.peers.jax_step import LEARNING_RATE, WEIGHT_DECAY
 from benchmarks.peers.step_server import Cell, Prepared, serve
@@ -39,7 +40,7 @@ def prepare(cell: Cell) -> Prepared:
     labels = torch.arange(cell.batch) % cell.classes
     forward = torch.compile(model) if "compile" in sys.argv[1:] else model
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         loss = torch.nn.functional.cross_entropy(forward(images), labels)
         loss.backward()
@@ -51,7 +52,9 @@ def prepare(cell: Cell) -> Prepared:
             step()
 
     parameters = sum(p.numel() for p in model.parameters())
-    return Prepared(parameters, float(step()), run)
+    began = time.process_time()
+    loss = float(step())
+    return Prepared(parameters, loss, time.process_time() - began, run)
 
 
 def declare_missing_operators() -> None:

@@ -1,14 +1,21 @@
 """vitscale's own ViT in the race of `train_step.py`."""
 
-import sys
+from typing import Any
 
 from benchmarks.peers.jax_step import limit_threads, prepare_step
 from benchmarks.peers.step_server import Cell, Prepared, serve
+from vitscale.scaling.host_memory import keep_freed_memory
 
 
 def prepare(cell: Cell) -> Prepared:
-    """The step of `vitscale.scaling.models.vit.Vit`, with its own initial parameters."""
+    """The step of `vitscale.scaling.models.vit.Vit`, in a process set up as for training."""
     limit_threads(cell.threads)
+    keep_freed_memory()
+    return prepare_layout(cell, "unrolled")
+
+
+def prepare_layout(cell: Cell, layout: str) -> Prepared:
+    """The step with blocks laid out as asked, in this process as it is."""
     import jax
     from flax import nnx
 
@@ -23,8 +30,7 @@ def prepare(cell: Cell) -> Prepared:
         heads=cell.heads,
         patch=cell.patch,
     )
-    layout = sys.argv[1] if len(sys.argv) > 1 else "unrolled"
-    settings = {"image_size": cell.image_size, "classes": cell.classes, "layout": layout}
+    settings: Any = {"image_size": cell.image_size, "classes": cell.classes, "layout": layout}
     graph, template = split_vit(nnx.eval_shape(lambda: Vit(shape, **settings)))
     return prepare_step(
         lambda: draw_parameters(template, jax.random.key(0)),
