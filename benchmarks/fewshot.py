@@ -9,6 +9,9 @@ interleaved over the methods, the least wall time of three counts. Writes `resul
 the tables of docs/evaluation.md.
 """
 
+import argparse
+import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +20,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import linalg
 
+from benchmarks import markdown
+from benchmarks.measure import machine
 from benchmarks.peers import fewshot_big_vision, fewshot_sklearn
 from vitscale.scaling.evaluate.ridge import PAPER_L2, RidgeProbe
 

@@ -132,6 +132,22 @@ def test_more_shots_of_separable_classes_err_less():
     assert errors[0] > errors[1] > errors[2]
 
 
+def test_big_visions_protocol_written_out():
+    x, labels = features(140, 20)
+    test, test_labels = features(200, 20, seed=0)
+    (found,) = fewshot_errors(x, labels, test, test_labels, shots=(5,), compat="big_vision")
+    errors = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        orders = [rng.permutation(np.where(labels == c)[0]) for c in range(CLASSES)]
+        chosen = np.concatenate([order[:5] for order in orders])
+        scores = naive_scores(x[chosen], labels[chosen], test, 2.0**10, 100.0)
+        errors.append(np.mean(scores.argmax(1) != test_labels))
+    assert found.error == pytest.approx(np.mean(errors))
+    assert found.sd == pytest.approx(np.std(errors))
+    assert found.draws == 3
+
+
 def test_a_diverged_model_is_refused():
     x, labels = features(70, 5)
     x[3, 2] = np.nan

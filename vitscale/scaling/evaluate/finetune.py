@@ -52,7 +52,7 @@ class _Tuning(NamedTuple):
     """Compiled functions of one model, number of classes and resolution."""
 
     init: Callable[[PyTree[Array]], _State]
-    step: Callable[[_State, Array, Array, ArrayLike], tuple[_State, Array]]
+    step: Callable[[_State, ArrayLike, ArrayLike, ArrayLike], tuple[_State, Array]]
     logits: Callable[[PyTree[Array], ArrayLike], Array]
 
 
@@ -148,12 +148,12 @@ def _tuning(graph: nnx.GraphDef, image_size: int, momentum: float, clip_norm: fl
     def logits(params: PyTree[Array], images: ArrayLike) -> Array:
         return merge_vit(graph, params)(_resized(to_unit_range(images, jnp), image_size))
 
-    def loss(params: PyTree[Array], images: Array, labels: Array) -> Array:
+    def loss(params: PyTree[Array], images: ArrayLike, labels: ArrayLike) -> Array:
         of_images = optax.softmax_cross_entropy_with_integer_labels
         return of_images(logits(params, images), labels).mean()
 
     def step(
-        state: _State, images: Array, labels: Array, learning_rate: ArrayLike
+        state: _State, images: ArrayLike, labels: ArrayLike, learning_rate: ArrayLike
     ) -> tuple[_State, Array]:
         value, gradients = jax.value_and_grad(loss)(state.params, images, labels)
         updates, momentum = optimizer.update(gradients, state.momentum)
