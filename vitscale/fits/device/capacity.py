@@ -48,8 +48,8 @@ class Capacity:
         """Whether `shape` trains on one device.
 
         More of any size never needs less memory: a shape fits if one at least as large in all sizes
-        was found to, and does not if one at most as large was found not to. Between, the memory
-        model decides.
+        was found to, and does not if one at most as large was found not to. Between, it fits if the
+        memory model's estimate with its error does.
         """
         limit, own = self.conditions.memory_bytes, self.found.get(shape)
         if own is not None:
@@ -61,7 +61,9 @@ class Capacity:
             return Verdict(fits=True, peak_bytes=peak, basis="implied")
         if (self._too_large <= sizes).all(axis=1).any():
             return Verdict(fits=False, peak_bytes=peak, basis="implied")
-        return Verdict(fits=peak is not None and peak <= limit, peak_bytes=peak, basis="estimated")
+        error = (self.memory_model and self.memory_model.error) or 0.0
+        fits = peak is not None and peak * (1 + error) <= limit
+        return Verdict(fits=fits, peak_bytes=peak, basis="estimated")
 
     def pace(self, shape: Shape) -> Pace | None:
         """How fast `shape` trains, timed or interpolated; None where nothing was timed."""
