@@ -11,10 +11,14 @@ from benchmarks.peers.step_server import Cell, Prepared, serve
 
 
 def prepare(cell: Cell) -> Prepared:
-    """Its step, with its own initial parameters but a classifier that starts at zero."""
+    """Its step on the GPU if there is one; its own initial parameters, but a classifier of zeros.
+
+    Arguments "compile" and "bfloat16" have it compiled and run in mixed precision.
+    """
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(cell.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     declare_missing_operators()
     from timm.models.vision_transformer import (  # pyright: ignore[reportMissingImports]
@@ -33,23 +37,26 @@ def prepare(cell: Cell) -> Prepared:
         global_pool="avg",
         fc_norm=False,
         act_layer="gelu_tanh",
-    )
+    ).to(device)
     torch.nn.init.zeros_(model.head.weight)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    images = torch.randn(cell.batch, 3, cell.image_size, cell.image_size)
-    labels = torch.arange(cell.batch) % cell.classes
+    images = torch.randn(cell.batch, 3, cell.image_size, cell.image_size, device=device)
+    labels = torch.arange(cell.batch, device=device) % cell.classes
     forward = torch.compile(model) if "compile" in sys.argv[1:] else model
+    half = torch.autocast(device, torch.bfloat16, enabled="bfloat16" in sys.argv[1:])
 
     def step() -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        with half:
+            loss = torch.nn.functional.cross_entropy(forward(images), labels)
         loss.backward()
         optimizer.step()
         return loss.detach()
 
     def run(steps: int) -> None:
         for _ in range(steps):
-            step()
+            loss = step()
+        loss.item()
 
     parameters = sum(p.numel() for p in model.parameters())
     began = time.process_time()

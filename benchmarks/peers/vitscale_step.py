@@ -14,9 +14,12 @@ def prepare(cell: Cell) -> Prepared:
     return prepare_layout(cell, "unrolled")
 
 
-def prepare_layout(cell: Cell, layout: str) -> Prepared:
+def prepare_layout(
+    cell: Cell, layout: str, *, remat: str = "none", dtype: str = "float32"
+) -> Prepared:
     """The step with blocks laid out as asked, in this process as it is."""
     import jax
+    from jax import numpy as jnp
     from flax import nnx
 
     from vitscale.scaling.models.initial import draw_parameters
@@ -30,7 +33,13 @@ def prepare_layout(cell: Cell, layout: str) -> Prepared:
         heads=cell.heads,
         patch=cell.patch,
     )
-    settings: Any = {"image_size": cell.image_size, "classes": cell.classes, "layout": layout}
+    settings: Any = {
+        "image_size": cell.image_size,
+        "classes": cell.classes,
+        "layout": layout,
+        "remat": remat,
+        "dtype": jnp.dtype(dtype),
+    }
     graph, template = split_vit(nnx.eval_shape(lambda: Vit(shape, **settings)))
     return prepare_step(
         lambda: draw_parameters(template, jax.random.key(0)),

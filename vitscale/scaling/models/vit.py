@@ -35,6 +35,17 @@ Remat = Literal["none", "dots", "full"]
 """What a block keeps for its gradient: all ("none"), results of its dense layers, or only its input."""
 
 
+_UNROLL_UP_TO_DEPTH = 16
+"""On CPU a scanned step takes longer and a deep unrolled one compiles longer; about here, a run of some
+thousand steps takes the same with either (docs/speed.md)."""
+
+
+def default_layout(shape: Shape, backend: str) -> BlockLayout:
+    """Unrolled for shallow nets on CPU, else scanned, with the time to compile counted."""
+    shallow = shape.depth <= _UNROLL_UP_TO_DEPTH
+    return "unrolled" if backend == "cpu" and shallow else "scanned"
+
+
 class Attention(nnx.Module):
     """Multi-head attention of `queries` to `tokens`, both of shape (batch, ., width)."""
 
