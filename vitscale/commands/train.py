@@ -6,7 +6,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tyro.conf import Positional
 
@@ -78,7 +78,8 @@ class Train:
 def run(command: Train) -> int:
     from vitscale.scaling.data.catalog import check_trainable
     from vitscale.scaling.execution import Execution
-    from vitscale.sweeps.engines.devices import set_compilation_cache
+    from vitscale.scaling.host_memory import keep_freed_memory
+    from vitscale.sweeps.engines.devices import accelerators, set_compilation_cache
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.store import Store
 
@@ -93,6 +94,8 @@ def run(command: Train) -> int:
     for trial in trials:
         check_trainable(trial.recipe)  # before anything is made
     set_compilation_cache()
+    if not accelerators():
+        keep_freed_memory()
     from vitscale.scaling import hosts
     from vitscale.scaling.trial import PreemptedError, run_trial
 

@@ -27,8 +27,10 @@ from collections.abc import Callable
 from typing import TextIO, get_args
 
 from vitscale.scaling.execution import Execution
+from vitscale.scaling.host_memory import keep_freed_memory
 from vitscale.scaling.progress import MeasurementSink, Progress, Speed
 from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.engines.devices import accelerators
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
@@ -74,6 +76,8 @@ def _load(
 ) -> tuple[RunTrials, Callable[[list[Trial]], Speed]]:
     """The functions of a runner; jax is imported here and nowhere before."""
     if runner == "train":
+        if not accelerators():
+            keep_freed_memory()
         from vitscale.scaling.speed import calibrate
         from vitscale.scaling.trial import PreemptedError, run_trials
 

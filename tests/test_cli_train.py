@@ -1,0 +1,135 @@
+"""`vitscale train` as its users meet it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vitscale.scaling.models.weights import params_from_weights, read_weights
+
+TINY = "width=8,depth=1,mlp_dim=16,heads=2,patch=4"
+
+
+def vitscale(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vitscale", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def refused(*arguments: object) -> str:
+    """What a refused command says: one line, exit code 2, no traceback."""
+    found = vitscale(*arguments)
+    assert found.returncode == 2, found.stderr
+    assert "Traceback" not in found.stderr
+    return found.stderr.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory) -> str:
+    """A data set of 64 grey images of 16 pixels in an .npz file."""
+    path = tmp_path_factory.mktemp("data") / "patterns.npz"
+    rng = np.random.default_rng(0)
+    labels = np.arange(64) % 4
+    images = (rng.random((64, 16, 16)) * 60 + 60 * labels[:, None, None]).astype(np.uint8)
+    np.savez(
+        path,
+        train_images=images[:48],
+        train_labels=labels[:48],
+        test_images=images[48:],
+        test_labels=labels[48:],
+    )
+    return f"npz:{path}"
+
+
+@pytest.mark.slow
+def test_real_images_train_to_a_table_and_weights_that_can_be_read(tmp_path, arrays):
+    command = [
+        "train",
+        TINY,
+        "--data",
+        arrays,
+        "--examples",
+        640,
+        1280,
+        "--store",
+        tmp_path / "store",
+    ]
+    command += ["--set", "batch_size=16", "warmup_steps=5", "learning_rate=0.01"]
+    command += ["--weights", tmp_path / "weights", "--json"]
+    done = vitscale(*command)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["measurements"]
+    losses = {row["examples"]: row["value"] for row in rows if row["metric"] == "upstream_loss"}
+    assert set(losses) == {640, 1280}
+    assert losses[1280] < np.log(4)
+    folders = sorted((tmp_path / "weights").iterdir())
+    assert len(folders) == 2
+    weights = read_weights(folders[0])
+    assert (weights.spec.shape.width, weights.spec.classes, weights.spec.channels) == (8, 4, 1)
+    assert params_from_weights(weights)["head"]["kernel"].shape == (8, 4)
+    # The same command again has nothing to do, and says the same.
+    again = vitscale(*command)
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_asked_to_go_it_saves_and_exits_75_and_goes_on(tmp_path):
+    arguments = ["train", TINY, "--examples", 64_000, "--store", tmp_path / "store"]
+    command = [sys.executable, "-m", "vitscale", *map(str, arguments)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stderr
+        for line in run.stderr:
+            if "trunk" in line:
+                run.send_signal(signal.SIGTERM)
+                break
+        assert "goes on from there" in run.stderr.read()
+        assert run.wait() == 75
+    done = vitscale(*arguments)
+    assert done.returncode == 0, done.stderr
+    total = int(done.stderr.split("step 0/")[1].split()[0])
+    assert total <= 1000  # what was left
+
+
+def test_what_cannot_be_trained_is_refused_in_words(tmp_path, arrays):
+    store = ("--store", tmp_path / "store")
+    assert "image_size=8 is smaller than patch=16" in refused(
+        "train", "S/16", *store, "--examples", 1e6, "--set", "image_size=8"
+    )
+    assert "--recipe has no key 'glyph'; did you mean 'glyphs'?" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--recipe", "glyph"
+    )
+    assert "unknown ViT 'Q/16'" in refused("train", "Q/16", *store, "--examples", 1e6)
+    assert "name one training length or more" in refused("train", TINY, *store)
+    assert "'batch_size' is no change; write it as KEY=VALUE" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--set", "batch_size"
+    )
+    assert "recipe has no key 'batchsize'; did you mean 'batch_size'?" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--set", "batchsize=3"
+    )
+    assert "evaluators: 'fewshots' is unknown" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--set", 'evaluators=["fewshots"]'
+    )
+    assert "micro_batches=7 does not divide batch_size=64" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--micro-batches", 7
+    )
+    assert "fsdp=2 does not divide the 1 devices" in refused(
+        "train", TINY, *store, "--examples", 1e6, "--fsdp", 2
+    )
+    assert "takes at least" in refused(
+        "train", "S/4", *store, "--examples", 4e9, "--set", "batch_size=1048576"
+    )
+    assert not list((tmp_path / "store" / "measurements").glob("*"))
+
+
+def test_a_mesh_that_does_not_divide_the_batch_is_refused(tmp_path):
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=3", "JAX_PLATFORMS": "cpu"}
+    found = vitscale(
+        "train", TINY, "--store", tmp_path / "store", "--examples", 1e5, env={**os.environ, **flags}
+    )
+    assert found.returncode == 2
+    assert "micro-batch of 64 examples" in found.stderr and "use 2 devices" in found.stderr
