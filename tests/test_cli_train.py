@@ -65,6 +65,7 @@ def test_real_images_train_to_a_table_and_weights_that_can_be_read(tmp_path, arr
     losses = {row["examples"]: row["value"] for row in rows if row["metric"] == "upstream_loss"}
     assert set(losses) == {640, 1280}
     assert losses[1280] < np.log(4)
+    assert "NaN" not in done.stdout
     folders = sorted((tmp_path / "weights").iterdir())
     assert len(folders) == 2
     weights = read_weights(folders[0])

@@ -248,10 +248,12 @@ def _show(command: Train, store: "Store", trials: "tuple[Trial, ...]") -> None:
     """What was measured, as text or JSON."""
     columns = ["trial_id", "examples", "metric", "value", "value_sd", "status", "reason"]
     ids = {trial.id for trial in trials}
+    records = cast("Any", store.read()).to_dict(orient="records")
     rows = [
-        row for row in store.read()[columns].to_dict(orient="records") if row["trial_id"] in ids
+        {name: None if row[name] != row[name] else row[name] for name in columns}
+        for row in sorted(records, key=lambda row: (row["metric"], row["examples"]))
+        if row["trial_id"] in ids
     ]
-    rows.sort(key=lambda row: (row["trial_id"], row["metric"], row["examples"]))
     if command.json:
         print_json({"store": str(command.store), "measurements": rows})
         return
@@ -265,5 +267,5 @@ def _show(command: Train, store: "Store", trials: "tuple[Trial, ...]") -> None:
 def _measured(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
-    spread = "" if row["value_sd"] != row["value_sd"] else f" (sd over draws {row['value_sd']:.4f})"
+    spread = "" if row["value_sd"] is None else f" (sd over draws {row['value_sd']:.4f})"
     return f"{row['metric']:<28} {row['value']:.4f}{spread}"

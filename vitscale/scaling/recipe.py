@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Literal, get_args
 
+from vitscale.scaling.evaluate.names import check_evaluators
 from vitscale.scaling.shape import Counting, Readout, Shape
 
 Optimizer = Literal["adamw", "adafactor"]
@@ -117,6 +118,7 @@ class Recipe:
             if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
                 raise ValueError(f"{name}={value!r} is not a list of names")
             object.__setattr__(self, name, tuple(value))
+        check_evaluators(self.evaluators)
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip={self.flip!r} is neither true nor false")
         if self.learning_rate == 0:

@@ -30,6 +30,8 @@ PIXELS = "pixels:"
 
 UNAVAILABLE: dict[str, str] = {
     "jft-3b": "JFT-3B is internal to Google and was never published",
+    "imagenet21k": "ImageNet-21k is in no TFDS; get it from image-net.org and name its folder as "
+    "data='folder:PATH'",
 }
 """Data sets that recipes of the papers name, and why nobody can train on them."""
 
