@@ -113,11 +113,11 @@ def test_the_layout_of_the_blocks_changes_nothing():
 
 
 def test_a_learning_rate_that_diverges_is_not_chosen():
-    rates = dataclasses.replace(SETTINGS_HERE, learning_rates=(math.inf, 0.3))
+    rates = dataclasses.replace(SETTINGS_HERE, learning_rates=(math.nan, 0.3))
     error = finetune_error(model(), TASK, rates, image_size=8)
     assert error == finetune_error(model(), TASK, SETTINGS_HERE, image_size=8)
-    hopeless = dataclasses.replace(SETTINGS_HERE, learning_rates=(math.inf,))
-    with pytest.raises(NotFiniteError, match="learning rate of inf gives NaN or infinity"):
+    hopeless = dataclasses.replace(SETTINGS_HERE, learning_rates=(math.nan,))
+    with pytest.raises(NotFiniteError, match="learning rate of nan gives NaN or infinity"):
         finetune_error(model(), TASK, hopeless, image_size=8)
 
 
