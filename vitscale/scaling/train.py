@@ -27,7 +27,7 @@ from vitscale.scaling.mesh import (
     state_shardings,
 )
 from vitscale.scaling.models.initial import draw_parameters
-from vitscale.scaling.models.vit import BlockLayout, Vit, merge_vit, split_vit
+from vitscale.scaling.models.vit import Vit, default_layout, merge_vit, split_vit
 from vitscale.scaling.mup import learning_rate_multipliers
 from vitscale.scaling.objective import class_targets, cross_entropy, mixed_up
 from vitscale.scaling.optimizer import apply_updates, decay_rates, gradient_transformation
@@ -36,8 +36,6 @@ from vitscale.scaling.schedule import NEVER, learning_rate_factor
 from vitscale.scaling.shape import Shape
 
 _SIGMOID_HEAD_BIAS = -10.0  # Scaling Vision Transformers, Appendix C
-_UNROLL_UP_TO_DEPTH = 16
-"""Deepest net whose blocks are unrolled by default on CPU; deeper ones compile too slowly."""
 
 
 class TrainState(NamedTuple):
@@ -173,6 +171,9 @@ class _Model:
 
     def __init__(self, shape: Shape, recipe: Recipe, classes: int, execution: Execution):
         self.recipe, self.classes = recipe, classes
+        layout = execution.layout
+        if layout == "auto":
+            layout = default_layout(shape, jax.default_backend())
         build = functools.partial(
             Vit,
             shape,
@@ -180,7 +181,7 @@ class _Model:
             channels=recipe.channels,
             readout=recipe.readout,
             classes=classes,
-            layout=_layout(shape, execution),
+            layout=layout,
             remat=execution.remat,
             attention=execution.attention,
             dtype=jnp.dtype(recipe.precision),
@@ -253,14 +254,6 @@ def _learning_rate_factor(recipe: Recipe, state: TrainState, run: Run) -> Array:
         cooldown_steps=run.cooldown_steps,
         xp=jnp,
     )
-
-
-def _layout(shape: Shape, execution: Execution) -> BlockLayout:
-    """Shallow nets are unrolled on CPU, where they run faster so; all others are scanned."""
-    if execution.layout != "auto":
-        return execution.layout
-    shallow = shape.depth <= _UNROLL_UP_TO_DEPTH and jax.default_backend() == "cpu"
-    return "unrolled" if shallow else "scanned"
 
 
 def random_key(seed: Any, purpose: str) -> Array:
