@@ -19,8 +19,8 @@ def prepare_layout(
 ) -> Prepared:
     """The step with blocks laid out as asked, in this process as it is."""
     import jax
-    from jax import numpy as jnp
     from flax import nnx
+    from jax import numpy as jnp
 
     from vitscale.scaling.models.initial import draw_parameters
     from vitscale.scaling.models.vit import Vit, merge_vit, split_vit

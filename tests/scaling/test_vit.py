@@ -97,6 +97,26 @@ def test_scanned_and_unrolled_are_the_same_function(readout):
     np.testing.assert_allclose(unrolled(images), scanned(images), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("layout", ["unrolled", "scanned"])
+def test_rematerialisation_computes_again_what_it_should(layout):
+    """Nothing, the two products of attention, or those and query, key, value, out and up.
+
+    The last dense layer of a block is needed only by what comes after it.
+    """
+    images = jnp.zeros((2, 8, 8, 3))
+    shape = Shape(width=8, depth=1, mlp_dim=12, heads=2, patch=4)
+    products = []
+    for remat in ("none", "dots", "full"):
+        graph, params = split_vit(Vit(shape, image_size=8, layout=layout, remat=remat))
+
+        def loss(params, graph=graph):
+            return merge_vit(graph, params).features(images).sum()
+
+        program = jax.jit(jax.grad(loss)).lower(params).as_text()
+        products.append(program.count("stablehlo.dot_general"))
+    assert [count - products[0] for count in products] == [0, 2, 7]
+
+
 def test_bfloat16_computes_the_same_to_its_precision():
     images = jax.random.normal(jax.random.key(1), (5, 16, 16, 3))
     full, half = (

@@ -10,10 +10,15 @@ import math
 import jax
 from flax import nnx
 from jax import numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 NORM_EPSILON = 1e-6
 """Of Flax, big_vision and timm's ViTs; PyTorch's own default is 1e-5."""
+
+DENSE_RESULT = "dense"
+"""Name under which rematerialisation finds the results of dense layers; it cannot see the products
+themselves inside a written-out gradient."""
 
 _INNER, _CUBIC = math.sqrt(2 / math.pi), 0.044715  # GELU's approximation, arXiv 1606.08415
 
@@ -28,7 +33,8 @@ class Dense(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
         rows = x.reshape(-1, x.shape[-1]).astype(self.dtype)
-        return affine(rows, self.kernel[...], self.bias[...]).reshape(*x.shape[:-1], -1)
+        y = checkpoint_name(affine(rows, self.kernel[...], self.bias[...]), DENSE_RESULT)
+        return y.reshape(*x.shape[:-1], -1)
 
 
 def norm(width: int, dtype) -> nnx.LayerNorm:

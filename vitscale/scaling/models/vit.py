@@ -17,7 +17,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
 from vitscale.scaling.models.attention import AttentionKernel, attend
-from vitscale.scaling.models.layers import Dense, gelu, norm
+from vitscale.scaling.models.layers import DENSE_RESULT, Dense, gelu, norm
 from vitscale.scaling.models.noise import (
     PLACES_OF_BLOCK,
     BlockNoise,
@@ -258,7 +258,7 @@ def _rematerialized(block: Callable[..., Array], remat: Remat) -> Callable[..., 
         case "none":
             return block
         case "dots":
-            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            policy = jax.checkpoint_policies.save_only_these_names(DENSE_RESULT)
             return jax.checkpoint(block, policy=policy)
         case "full":
             return jax.checkpoint(block)
