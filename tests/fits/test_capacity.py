@@ -37,6 +37,7 @@ CONDITIONS = Conditions(
     momentum_dtype="bfloat16",
     precision="bfloat16",
     loss="sigmoid",
+    layout="auto",
     remat="none",
     micro_batches=2,
     fsdp=1,
@@ -252,9 +253,9 @@ class TestTable:
     def test_remedies_are_named(self):
         (shape,) = grid((512,), (8,), (2048,))
         capacity = tried([shape], limit=10**8)
-        remedy = Remedy(remat="full", micro_batches=4, peak_bytes=9 * 10**7)
+        remedy = Remedy(layout="scanned", remat="full", micro_batches=4, peak_bytes=9 * 10**7)
         for given_remedy, words in (
-            (remedy, "fits with remat=full, micro_batches=4 (90 MB)"),
+            (remedy, "fits with layout=scanned, remat=full, micro_batches=4 (90 MB)"),
             (None, "no smaller micro-batch makes it fit"),
         ):
             one = dataclasses.replace(capacity.found[shape], remedy=given_remedy)

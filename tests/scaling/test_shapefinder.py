@@ -51,6 +51,7 @@ CONDITIONS = Conditions(
     momentum_dtype="float32",
     precision="float32",
     loss="softmax",
+    layout="auto",
     remat="none",
     micro_batches=1,
     fsdp=1,
@@ -214,7 +215,7 @@ class TestSearch:
         assert [found[s].images_per_second for s in small] == [42.0, 42.0]
         # 740 bytes, 420 rematerialised.
         assert found[shapes_of((32,), (2,), (64,))[0]].remedy == Remedy(
-            remat="full", micro_batches=1, peak_bytes=420
+            layout="scanned", remat="full", micro_batches=1, peak_bytes=420
         )
 
     def test_micro_batches_are_the_fewest_that_divide_the_batch(self, compiled):
@@ -222,7 +223,9 @@ class TestSearch:
             width=64, depth=8, mlp_dim=64, heads=2, patch=4
         )  # 5220 bytes, 2660 with remat
         found = self.search(900).try_shape(shape)
-        assert found.remedy == Remedy(remat="full", micro_batches=4, peak_bytes=740)
+        assert found.remedy == Remedy(
+            layout="scanned", remat="full", micro_batches=4, peak_bytes=740
+        )
         assert [call[1:] for call in compiled] == [("none", 1), ("full", 1), ("full", 4)]
         assert self.search(99).try_shape(shape).remedy is None  # the state alone is 100
         assert self.search(200).try_shape(shape).remedy is None  # 420 with one image at a time
@@ -280,7 +283,7 @@ def test_a_remedy_holds_when_it_is_compiled():
     conditions = dataclasses.replace(CONDITIONS, memory_bytes=limit)
     found = Search(conditions=conditions, recipe=RECIPE, execution=Execution()).try_shape(TINY)
     assert found.images_per_second is None and found.remedy is not None
-    execution = Execution(remat="full", micro_batches=found.remedy.micro_batches)
+    execution = Execution(layout="scanned", remat="full", micro_batches=found.remedy.micro_batches)
     assert compile_step(TINY, RECIPE, execution).memory.peak_bytes <= limit
 
 
@@ -290,7 +293,7 @@ class TestJournal:
         shape=Shape(width=64, depth=1, mlp_dim=32, heads=2, patch=4),
         memory=memory(5000, 50),
         compile_seconds=2,
-        remedy=Remedy(remat="full", micro_batches=2, peak_bytes=900),
+        remedy=Remedy(layout="scanned", remat="full", micro_batches=2, peak_bytes=900),
     )
     RAN_OUT = Found(
         shape=Shape(width=128, depth=1, mlp_dim=32, heads=2, patch=4),

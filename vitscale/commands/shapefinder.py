@@ -54,6 +54,8 @@ class Shapefinder:
     """Mean over tokens, attention pooling, or class token (default: the recipe's)."""
     classes: int = 1000
     """Outputs of the classifier."""
+    layout: Literal["auto", "unrolled", "scanned"] = "auto"
+    """Blocks unrolled or scanned; on CPU, rematerialisation saves memory in scanned ones alone."""
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass computes again instead of keeping it."""
     micro_batches: int = 1
@@ -119,7 +121,10 @@ def _search(command: Shapefinder) -> "tuple[Search, list[Shape]]":
 
     memory = None if command.memory is None else parse_memory(command.memory)
     execution = Execution(
-        remat=command.remat, micro_batches=command.micro_batches, fsdp=command.fsdp
+        layout=command.layout,
+        remat=command.remat,
+        micro_batches=command.micro_batches,
+        fsdp=command.fsdp,
     )
     on_cpu = _on_cpu()
     patch = command.patch if command.patch is not None else (4 if on_cpu else 14)
@@ -236,5 +241,5 @@ def _refuse_all(capacity: "Capacity", table: "list[Row]") -> NoReturn:
     raise ValueError(
         f"none of the {len(table)} shapes fits {shown_bytes(capacity.conditions.memory_bytes)}"
         + (f"; {smallest.shape} needs {shown_bytes(need)}" if need else "")
-        + "; try smaller shapes, a smaller --batch-size, --micro-batches or --remat full"
+        + "; try smaller shapes, a smaller --batch-size, --micro-batches, or --layout scanned --remat full"
     )

@@ -20,7 +20,7 @@ class Conditions:
     - `memory_bytes`: what one device may hold, by `memory_source`.
     - `patch`, `image_size`, `channels`, `readout`, `classes`: of every model.
     - `optimizer`, `precision`, `loss`, `momentum_dtype`: those of the recipe that cost memory or time.
-    - `remat`, `micro_batches`, `fsdp`: how the step is computed (`Execution`).
+    - `layout`, `remat`, `micro_batches`, `fsdp`: how the step is computed (`Execution`).
     """
 
     device_kind: str
@@ -37,6 +37,7 @@ class Conditions:
     momentum_dtype: str
     precision: str
     loss: str
+    layout: str
     remat: str
     micro_batches: int
     fsdp: int
@@ -95,12 +96,13 @@ class Memory:
 class Remedy:
     """How a shape that does not fit can be computed so that it does, by the compiler's account."""
 
+    layout: str
     remat: str
     micro_batches: int
     peak_bytes: int
 
     def __str__(self) -> str:
-        parts = [f"remat={self.remat}"] if self.remat != "none" else []
+        parts = [f"layout={self.layout}", f"remat={self.remat}"]
         if self.micro_batches > 1:
             parts.append(f"micro_batches={self.micro_batches}")
         return ", ".join(parts)

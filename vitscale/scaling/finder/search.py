@@ -45,6 +45,7 @@ def conditions_here(
         momentum_dtype=recipe.momentum_dtype,
         precision=recipe.precision,
         loss=recipe.loss,
+        layout=execution.layout,
         remat=execution.remat,
         micro_batches=execution.micro_batches,
         fsdp=execution.fsdp,
@@ -129,9 +130,10 @@ class Search:
     def _remedy(self, shape: Shape, limit: int) -> Remedy | None:
         """The least that makes `shape` fit: rematerialisation, then smaller micro-batches with it.
 
-        How small is guessed from what does not grow with the batch, and then compiled.
+        How small is guessed from what does not grow with the batch, and then compiled. Blocks are
+        scanned, because XLA undoes the rematerialisation of unrolled ones on CPU.
         """
-        execution = dataclasses.replace(self.execution, remat="full")
+        execution = dataclasses.replace(self.execution, layout="scanned", remat="full")
         while True:
             try:
                 memory = compile_step(shape, self.recipe, execution).memory
@@ -139,6 +141,7 @@ class Search:
                 memory = None
             if memory is not None and memory.peak_bytes <= limit:
                 return Remedy(
+                    layout=execution.layout,
                     remat=execution.remat,
                     micro_batches=execution.micro_batches,
                     peak_bytes=memory.peak_bytes,
