@@ -10,6 +10,7 @@ nets are where compile time counts. CPU seconds, on one core.
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,21 +25,19 @@ DEPTHS = (1, 2, 4, 8, 16, 40)
 ROUNDS = 8
 
 
-def measure(depths: list[int]) -> list[dict[str, Any]]:
+def measure(depths: list[int]) -> Iterator[dict[str, Any]]:
     """A row for each depth and layout."""
     from benchmarks.measure import timed
     from benchmarks.peers.vitscale_step import prepare_layout
     from vitscale.scaling.models.vit import BlockLayout
 
-    rows = []
     for depth in depths:
         cell = Cell(32, depth, 64, heads=2, image_size=16, classes=10, batch=64, threads=1)
         for layout in get_args(BlockLayout):
             prepared = prepare_layout(cell, layout)
             step = min(timed(lambda run=prepared.run: run(5))[1] for _ in range(ROUNDS)) / 5
             row = {"depth": depth, "layout": layout, "compile_cpu_s": prepared.compile_cpu_s}
-            rows.append(row | {"step_cpu_s": step})
-    return rows
+            yield row | {"step_cpu_s": step}
 
 
 def section(rows: list[dict[str, Any]]) -> list[str]:
@@ -84,7 +83,10 @@ def main() -> None:
     depths = parser.parse_args().depths
     limit_threads(1)
     keep_freed_memory()
-    rows = measure(depths)
+    rows = []
+    for row in measure(depths):
+        print(json.dumps(row), flush=True)
+        rows.append(row)
     RESULT.write_text(json.dumps(rows, indent=1) + "\n")
     write_between(DOCUMENT, {"layouts": section(rows)})
 

@@ -69,19 +69,19 @@ class Peer(NamedTuple):
 
 def measure(
     cells: list[int], *, rounds: int, threads: int, seconds: float, torch_python: str | None
-) -> dict:
-    """Everything that `results/train_step.json` holds."""
+) -> Iterator[dict]:
+    """What `results/train_step.json` holds, after each cell."""
     commands = {name: (sys.executable, "-m", *how) for name, how in _JAX_PEERS.items()}
     if torch_python:
         commands[_TIMM] = (torch_python, "-m", "benchmarks.peers.timm_step")
-    rows = []
+    rows, loads = [], []
     for index in cells:
         cell = CELLS[index]._replace(threads=threads)
         print(f"measuring {cell}", file=sys.stderr, flush=True)
         rows.append(_race(cell, PARAMETERS[index], commands, rounds, seconds))
-    facts = machine() | {"threads": str(threads)}
-    load = os.getloadavg()[1]
-    return {"machine": facts, "rounds": rounds, "load_of_5_minutes": load, "rows": rows}
+        loads.append(os.getloadavg()[1])
+        facts = machine() | {"threads": str(threads)}
+        yield {"machine": facts, "rounds": rounds, "load_of_5_minutes": max(loads), "rows": rows}
 
 
 def _race(
@@ -200,14 +200,14 @@ def main() -> None:
     parser.add_argument("--table-only", action="store_true", help="measure nothing")
     options = parser.parse_args()
     if not options.table_only:
-        result = measure(
+        for result in measure(
             options.cells,
             rounds=options.rounds,
             threads=options.threads,
             seconds=options.seconds,
             torch_python=options.torch_python,
-        )
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        ):
+            RESULT.write_text(json.dumps(result, indent=1) + "\n")
     write_between(DOCUMENT, sections(json.loads(RESULT.read_text())))
 
 
