@@ -47,7 +47,9 @@ def train(
             except subprocess.TimeoutExpired:
                 run.send_signal(end[0])
         out, err = run.communicate()
-    told = [line for line in err.splitlines() if " step " in line]
+    if end is None and run.returncode:
+        raise SystemExit(err)
+    told = [line for line in err.splitlines() if line.startswith("trial")]
     return {
         "ended_by": signal.Signals(end[0]).name if end else "itself",
         "exit_code": run.returncode,
@@ -68,7 +70,7 @@ def main() -> None:
         environment = {**os.environ, "VITSCALE_DATA_DIR": folder}
         vitscale = [sys.executable, "-m", "vitscale"]
         subprocess.run([*vitscale, "data", "digits"], env=environment, check=True)
-        examples = [str(round(longest / part)) for part in (32, 8, 2, 1)]
+        examples = [str(max(6_400, round(longest / part))) for part in (32, 8, 2, 1)]
         command = [*vitscale, "train", SHAPE, "--data", "tfds:digits", "--set", *RECIPE]
         command += ["--examples", *examples, "--store", f"{folder}/store", "--json"]
         ends = ((signal.SIGKILL, 15 * minutes), (signal.SIGTERM, 15 * minutes), None)
