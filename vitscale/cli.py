@@ -20,6 +20,7 @@ from vitscale.commands import (
     quickstart,
     reproduce,
     shape,
+    shapefinder,
     status,
     sweep,
     train,
@@ -35,6 +36,7 @@ Command = (
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
+    | Annotated[shapefinder.Shapefinder, subcommand("shapefinder")]
     | Annotated[reproduce.Reproduce, subcommand("reproduce")]
 )
 
@@ -48,6 +50,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,
+    shapefinder.Shapefinder: shapefinder.run,
     reproduce.Reproduce: reproduce.run,
 }
 
