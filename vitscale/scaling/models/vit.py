@@ -36,8 +36,8 @@ Remat = Literal["none", "dots", "full"]
 
 
 _UNROLL_UP_TO_DEPTH = 16
-"""On CPU a scanned step takes longer and a deep unrolled one compiles longer; about here, a run of some
-thousand steps takes the same with either (docs/speed.md)."""
+"""On CPU an unrolled step is 5-25 % faster at every depth, but compiles longer by half a second for each
+block, which 430-1,400 steps make up for (docs/speed.md); deeper nets keep the time to compile flat."""
 
 
 def default_layout(shape: Shape, backend: str) -> BlockLayout:
