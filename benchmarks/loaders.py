@@ -21,6 +21,7 @@ import math
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ import numpy as np
 from PIL import Image
 
 BATCH = 128
-SETS = {"small": (6000, 32, 32, "PNG"), "large": (1024, 256, 224, "JPEG")}
+SETS = {"small": (6000, 32, 32, "PNG"), "large": (768, 256, 224, "JPEG")}
 """Images, pixels along a side, pixels along a side when cut, file format."""
 
 
@@ -205,14 +206,14 @@ def main() -> None:
         read: dict[str, dict[str, list[float]]] = {}
         for _, name, reader in itertools.product(range(arguments.rounds), SETS, READERS):
             rate = images_per_second(name, reader, Path(home), arguments.seconds)
+            print(f"{name}, {reader}: {rate:.0f} images/s", file=sys.stderr, flush=True)
             read.setdefault(name, {}).setdefault(reader, []).append(rate)
         best = {
             name: {reader: max(r) for reader, r in rates.items()} for name, rates in read.items()
         }
         trained = {
-            "small, width 64, depth 2": waiting("small", 64, 2, 40),
-            "small, width 192, depth 4": waiting("small", 192, 4, 8),
-            "large, width 192, depth 12": waiting("large", 192, 12, 8),
+            "small, width 64, depth 2": waiting("small", 64, 2, 30),
+            "large, width 192, depth 6": waiting("large", 192, 6, 15),
         }
     load = os.getloadavg()[0]
     print(json.dumps({"images_per_second": best, "training": trained, "load": load}, indent=2))

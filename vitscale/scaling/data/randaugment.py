@@ -18,7 +18,7 @@ from vitscale.scaling.data.draws import uniforms
 
 _GREY = 128
 _DRAWS_A_LAYER = 4
-_FIRST_DRAW = 64
+_FIRST_DRAW = 64  # beyond those of crops, shifts and flips (`boxes.py`)
 
 Operation = Callable[[Image.Image, float, tuple[float, float, float]], Image.Image]
 """An image, the magnitude over 10, and three uniform draws, to the image changed."""
