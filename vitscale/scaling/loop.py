@@ -103,8 +103,6 @@ class Loop:
         """
         state, seconds = start
         step = step_of(state)
-        if step < until and not self._compiled:
-            self._compile(state, run, step)
         began = self._looked_at = time.monotonic()
         with contextlib.closing(self._batches(step)) as batches:
             while step < until:
@@ -115,6 +113,10 @@ class Loop:
                 if stop:
                     raise PreemptedError(f"asked to stop at step {step}; it goes on from there")
                 state, window = self._dispatch(state, run, batches, step, min(steps, until - step))
+                if not self._compiled:
+                    jax.block_until_ready(window.losses)
+                    self._compiled = True
+                    began = self._looked_at = time.monotonic()
                 self._look()
                 self._unseen, steps, step = window, window.last_step - step, window.last_step
                 self.report(phase, steps)
@@ -128,13 +130,6 @@ class Loop:
 
     def _batches(self, first_step: int) -> Generator[Batch | None, None, None]:
         return device_batches(self.sources, self.training.mesh, first_step)
-
-    def _compile(self, state: TrainState, run: Run, step: int) -> None:
-        """Compile the step on copies, so that no measured second has compilation in it."""
-        with contextlib.closing(self._batches(step)) as batches:
-            copy = jax.tree.map(lambda x: x.copy(), state)
-            jax.block_until_ready(self.training.step(copy, run, next(batches)))
-        self._compiled = True
 
     def _dispatch(
         self, state: TrainState, run: Run, batches: Iterator[Batch | None], step: int, steps: int
