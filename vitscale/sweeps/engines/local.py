@@ -21,7 +21,7 @@ from typing import IO, Self
 from vitscale.scaling.data.catalog import check_trainable
 from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import Progress, Speed
-from vitscale.scaling.recipe import Trial
+from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.store import Store
@@ -74,6 +74,7 @@ class LocalEngine:
         self._runner: Runner = runner
         self._execution = execution or Execution()
         self.pack = pack
+        self._checked: set[Recipe] = set()
         self._queue: list[tuple[Trial, Store]] = []
         self._pool: list[_Worker] = []
         self._selector = selectors.DefaultSelector()
@@ -90,8 +91,10 @@ class LocalEngine:
 
     def check(self, trial: Trial) -> None:
         """Raise `ValueError`, with the way out, where `trial` cannot be trained here."""
-        if self._runner == "train":
-            check_trainable(trial.recipe)
+        recipe = dataclasses.replace(trial.recipe, seed=0)
+        if self._runner == "train" and recipe not in self._checked:
+            check_trainable(recipe)  # which may read a folder of a million images
+            self._checked.add(recipe)
 
     def submit(self, trial: Trial, store: Store) -> None:
         """Start one attempt at `trial`.
