@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,9 @@ def timm(cell: Cell, python: str, seconds: float) -> dict[str, Any]:
     return {"images_per_s": cell.batch / min(rounds)}
 
 
-def largest_that_fits(measure: Any, shape: Shape, batches: tuple[int, ...], size: int) -> dict:
+def largest_that_fits(
+    measure: Callable[[Cell], dict[str, Any]], shape: Shape, batches: tuple[int, ...], size: int
+) -> dict[str, Any]:
     """The measurement at the first of `batches` that memory suffices for, with its utilisation."""
     flops = 3 * shape.forward_flops(image_size=size, classes=_CLASSES, counting="2mac")
     reason = "no batch given"
@@ -96,7 +99,7 @@ def measure(*, smoke: bool, torch_python: str | None, seconds: float) -> list[di
     tiny = Shape(width=32, depth=2, mlp_dim=64, heads=2, patch=4)
     shapes = {"tiny": tiny} if smoke else {name: named_shape(name) for name in MODELS}
     batches, size = ((8,), 16) if smoke else (BATCHES, 224)
-    ways = {
+    ways: dict[str, Callable[[Cell], dict[str, Any]]] = {
         f"vitscale, remat {remat}": lambda cell, remat=remat: ours(cell, remat, seconds)
         for remat in ("none", "dots")
     }

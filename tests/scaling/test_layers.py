@@ -40,7 +40,7 @@ def same_with_gradients(ours, plain, *arguments):
         np.testing.assert_allclose(our, expected, rtol=2e-5, atol=1e-5 * scale)
 
 
-def normal(index: int, *shape: int, size: float = 1.0):
+def normal(index: int, *shape: int, size: float = 1.0) -> jax.Array:
     return size * jax.random.normal(KEYS[index], shape)
 
 
@@ -78,7 +78,9 @@ def test_attention(queries, heads):
 
 def test_attention_bears_scores_that_overflow_an_exponential():
     query, key, value = (normal(i, 1, 4, 6, size=60.0) for i in range(3))
-    gradients = jax.grad(lambda *a: attend(*a, 2).sum(), argnums=(0, 1, 2))(query, key, value)
+    gradients = jax.grad(lambda q, k, v: attend(q, k, v, 2).sum(), argnums=(0, 1, 2))(
+        query, key, value
+    )
     assert all(bool(jnp.isfinite(gradient).all()) for gradient in gradients)
 
 
