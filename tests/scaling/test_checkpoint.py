@@ -118,6 +118,32 @@ def test_where_all_are_damaged_there_is_none(line, tmp_path):
     assert newest(line) is None
 
 
+def test_one_of_another_layout_is_refused_and_kept(line):
+    def unrolled() -> TrainState:
+        whole = state(0)
+        blocks = {n: {"kernel": whole.params["kernel"][n]} for n in range(64)}
+        return whole._replace(params={"blocks": blocks})
+
+    template = jax.eval_shape(unrolled)
+    shardings = jax.tree.map(lambda _: jax.tree.leaves(SHARDINGS)[0], template)
+    with pytest.raises(ValueError, match="checkpoint 30 of .* another layout of the blocks"):
+        line.newest(template, shardings, up_to_step=100)
+    found = newest(line)
+    assert found is not None and same(found.state, state(30))
+
+
+def test_a_device_that_is_too_small_is_no_damage(line, monkeypatch):
+    def full(step, **arguments):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 16384 bytes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line._manager, "restore", full)
+        with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+            newest(line)
+    found = newest(line)
+    assert found is not None and same(found.state, state(30))
+
+
 def test_saving_does_not_hold_the_buffers_that_training_takes_over(tmp_path):
     line = CheckpointLine(tmp_path / "line")
     first = state(1)

@@ -21,6 +21,8 @@ from vitscale.scaling.train import TrainState
 
 _LOG = logging.getLogger(__name__)
 
+_ITEM = "default"  # what Orbax calls the one thing that a checkpoint holds
+
 
 class Saved(NamedTuple):
     """A training state, and the seconds of training that it took."""
@@ -64,15 +66,34 @@ class CheckpointLine:
         `shardings` say; None if there is none.
 
         Later and damaged ones are deleted: the line goes on from here, and Orbax saves no step before
-        its last.
+        its last. Whole ones that do not suit `template` are kept. Raises `ValueError` for those, which
+        another layout of the blocks has made.
         """
         for step in sorted(self._manager.all_steps(), reverse=True):
             if step <= up_to_step:
+                self._check_layout(step, template)
                 found = self._restore(step, template, shardings)
                 if found is not None:
                     return found
             self._manager.delete(step)
         return None
+
+    def _check_layout(self, step: int, template: TrainState) -> None:
+        """Raise `ValueError` where the checkpoint of `step` has other arrays than `template`: to the
+        reader it would look damaged, and training would be lost."""
+        try:
+            metadata: Any = ocp.StandardCheckpointHandler().metadata(
+                self._folder / str(step) / _ITEM
+            )
+            there = sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(metadata["state"]))
+        except Exception:
+            return  # damaged, as reading it will tell
+        if there != sorted(leaf.shape for leaf in jax.tree.leaves(template)):
+            raise ValueError(
+                f"checkpoint {step} of {self._folder} was made with another layout of the blocks or "
+                f"by another version; go on with the --layout (unrolled or scanned) and --remat that "
+                f"it was made with, or delete {self._folder.parent} to start anew"
+            )
 
     def _restore(self, step: int, template: TrainState, shardings: TrainState) -> Saved | None:
         """The checkpoint of `step`, or None where it is damaged."""
@@ -87,6 +108,8 @@ class CheckpointLine:
         try:
             found = self._manager.restore(step, args=ocp.args.StandardRestore(abstract))
         except Exception as error:  # whatever a damaged file makes the reader raise
+            if "RESOURCE_EXHAUSTED" in str(error):
+                raise  # the device is too small, and nothing is wrong with the file
             _LOG.warning("checkpoint %d of %s cannot be read (%s)", step, self._folder, error)
             return None
         state = TrainState(*found["state"])
