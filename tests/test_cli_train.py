@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -74,6 +75,38 @@ def test_real_images_train_to_a_table_and_weights_that_can_be_read(tmp_path, arr
     # The same command again has nothing to do, and says the same.
     again = vitscale(*command)
     assert json.loads(again.stdout) == json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_two_hosts_train_a_trial_together_and_one_of_them_writes(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    # Wide enough that its kernels lie split over both hosts.
+    shape = "width=128,depth=1,mlp_dim=512,heads=4,patch=8"
+    command = [sys.executable, "-m", "vitscale", "train", shape, "--examples", "320", "640"]
+    command += ["--store", str(tmp_path / "store"), "--weights", str(tmp_path / "weights")]
+    command += ["--set", "batch_size=32", "warmup_steps=2", 'evaluators=["upstream"]', "--json"]
+    command += ["--fsdp", "2", "--multi-host", "--coordinator", coordinator, "--hosts", "2"]
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+    started = [
+        subprocess.Popen(
+            [*command, "--host", str(host)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for host in (1, 0)
+    ]
+    outputs = [host.communicate(timeout=300) for host in started]
+    assert [host.returncode for host in started] == [0, 0], outputs
+    found = next(line for line in outputs[1][0].splitlines() if line.startswith("{"))
+    assert {row["examples"] for row in json.loads(found)["measurements"]} == {320, 640}
+    for folder in (tmp_path / "weights").iterdir():
+        kernel = params_from_weights(read_weights(folder))["embedding"]["kernel"]
+        assert np.isfinite(kernel).all() and np.std(kernel) > 0
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_one_of_another_layout_is_refused_and_kept(line):
 
     template = jax.eval_shape(unrolled)
     shardings = jax.tree.map(lambda _: jax.tree.leaves(SHARDINGS)[0], template)
-    with pytest.raises(ValueError, match="checkpoint 30 of .* another layout of the blocks"):
+    with pytest.raises(ValueError, match=r"checkpoint 30 of .* another layout of the blocks"):
         line.newest(template, shardings, up_to_step=100)
     found = newest(line)
     assert found is not None and same(found.state, state(30))

@@ -1,5 +1,6 @@
 """`vitscale train`."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -105,8 +106,10 @@ def run(command: Train) -> int:
     store.prepare()
     preemption = Preemption()
     for number, trial in enumerate(trials, 1):
-        with store.lock(trial) as free:
-            if not free and hosts.is_first():
+        # One for all hosts: the others would find it taken by the first.
+        lock = store.lock(trial) if hosts.is_first() else contextlib.nullcontext(True)
+        with lock as free:
+            if not hosts.first_says(free):
                 raise RuntimeError(f"trial {trial.id} is being trained by another process here")
             try:
                 run_trial(
@@ -217,6 +220,7 @@ def _keeper(folder: Path | None, trial: "Trial") -> "Callable[[int, FrozenModel]
         return None
 
     def keep(duration: int, model: "FrozenModel") -> None:
+        from vitscale.scaling import hosts
         from vitscale.scaling.models.weights import (
             LAYOUTS,
             VitSpec,
@@ -225,8 +229,11 @@ def _keeper(folder: Path | None, trial: "Trial") -> "Callable[[int, FrozenModel]
             write_safetensors,
         )
 
+        params = hosts.whole(model.params)
         target = folder / f"{trial.id}-{duration}"
-        if target.exists():  # kept by an attempt that was killed before it measured
+        if (
+            not hosts.is_first() or target.exists()
+        ):  # kept by an attempt that was killed before it measured
             return
         spec = VitSpec(
             shape=trial.shape,
@@ -235,7 +242,7 @@ def _keeper(folder: Path | None, trial: "Trial") -> "Callable[[int, FrozenModel]
             readout=trial.recipe.readout,
             classes=model.classes,
         )
-        weights = weights_from_params(model.params, spec)
+        weights = weights_from_params(params, spec)
         layout = LAYOUTS["vitscale"]
         with new_folder(target) as aside:
             path = aside / "model.safetensors"

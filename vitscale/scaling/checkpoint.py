@@ -82,9 +82,8 @@ class CheckpointLine:
         """Raise `ValueError` where the checkpoint of `step` has other arrays than `template`: to the
         reader it would look damaged, and training would be lost."""
         try:
-            metadata: Any = ocp.StandardCheckpointHandler().metadata(
-                self._folder / str(step) / _ITEM
-            )
+            reader: Any = ocp.StandardCheckpointHandler()
+            metadata = reader.metadata(self._folder / str(step) / _ITEM)
             there = sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(metadata["state"]))
         except Exception:
             return  # damaged, as reading it will tell

@@ -6,10 +6,12 @@ host must dispatch the same steps and save the same checkpoints.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Array, PyTree
 
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.progress import MeasurementSink
@@ -51,6 +53,20 @@ def agree(*, steps: int, save: bool, stop: bool) -> tuple[int, bool, bool]:
     return int(everyone[0, 0]), bool(everyone[0, 1]), bool(everyone[:, 2].any())
 
 
+def first_says(answer: bool) -> bool:
+    """The first host's answer, on every host."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.broadcast_one_to_all(np.int32(answer)))
+
+
+def whole(arrays: PyTree[Array]) -> PyTree[Any]:
+    """Arrays that may be spread over hosts, whole on every host; all hosts have to ask."""
+    if jax.process_count() == 1:
+        return arrays
+    return multihost_utils.process_allgather(arrays, tiled=True)
+
+
 class SharedSink:
     """A sink that all hosts read alike and the first one writes."""
 
@@ -60,11 +76,7 @@ class SharedSink:
     def measured(self, trial: Trial) -> set[int]:
         """What the first host sees: a file may reach the others later."""
         seen = self._sink.measured(trial)
-        if jax.process_count() == 1:
-            return seen
-        flags = np.array([duration in seen for duration in trial.durations], np.int32)
-        flags = np.asarray(multihost_utils.broadcast_one_to_all(flags))
-        return {d for d, flag in zip(trial.durations, flags, strict=True) if flag}
+        return {d for d in trial.durations if first_says(d in seen)}
 
     def append(self, trial: Trial, duration: int, rows: Sequence[Measurement]) -> bool:
         """Recorded by the first host; the others wait for it."""
