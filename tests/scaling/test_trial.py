@@ -15,6 +15,7 @@ import pytest
 
 from vitscale.scaling.evaluate.frozen import FrozenModel, Outputs
 from vitscale.scaling.execution import Execution
+from vitscale.scaling.loop import Lane
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.scaling.shape import Shape
@@ -188,6 +189,26 @@ def test_a_model_that_breaks_in_its_last_step_is_recorded_as_diverged(tmp_path, 
     assert [row.status for [row] in sink.rows.values()] == ["diverged"] * 3
 
 
+def test_divergence_costs_what_was_trained_since_the_last_duration(tmp_path, monkeypatch):
+    look = Lane.look
+
+    def until_150(self, losses, last_step):
+        look(self, losses, last_step)
+        if last_step >= 150:
+            self.diverged = "loss 99"
+
+    monkeypatch.setattr(Lane, "look", until_150)
+    sink = run(TRIAL, tmp_path)
+    assert [rows[0].status for rows in sink.rows.values()] == ["ok", "ok", "diverged"]
+    paid, [lost] = TRIAL.durations[:2], sink.rows[TRIAL.durations[2]]
+    before = sum(sink.rows[duration][0].spent_flops for duration in paid)
+    assert before == TRIAL.spent_flops(paid)
+    a_step = TRIAL.train_flops(RECIPE.batch_size)
+    left = TRIAL.trunk_steps(TRIAL.durations[1])
+    reached = TRIAL.trunk_steps(TRIAL.durations[2])
+    assert (150 - left) * a_step <= lost.spent_flops <= (reached - left) * a_step
+
+
 def test_a_duration_added_later_pays_for_its_trunk(tmp_path):
     sink = MemorySink(tmp_path / "one")
     run_trial(dataclasses.replace(TRIAL, durations=TRIAL.durations[:1]), sink)
@@ -220,6 +241,28 @@ def test_trials_trained_together_measure_what_they_measure_alone(undisturbed, tm
     assert {row.trial_id for row in rows} == {other.id} and {row.seed for row in rows} == {1}
     spent = {row.examples: row.spent_flops for row in rows}
     assert sum(spent.values()) == pytest.approx(other.spent_flops())
+
+
+def test_trials_stopped_together_go_on_in_whatever_order_they_come_back(tmp_path):
+    other = dataclasses.replace(TRIAL, recipe=dataclasses.replace(RECIPE, seed=1))
+    sinks = {trial.id: MemorySink(tmp_path / trial.id) for trial in (TRIAL, other)}
+    told = []
+    with pytest.raises(PreemptedError):
+        run_trials(
+            [TRIAL, other],
+            Together(sinks),
+            on_progress=told.append,
+            should_stop=lambda: bool(told) and told[-1].step >= 8,
+        )
+    stopped = told[-1].step
+    told.clear()
+    with pytest.raises(PreemptedError):
+        run_trials(
+            [other, TRIAL], Together(sinks), on_progress=told.append, should_stop=lambda: True
+        )
+    run_trials([other, TRIAL], Together(sinks), on_progress=told.append)
+    assert told[-1].total_steps == TRIAL.spent_steps() - stopped
+    assert {row.seed for rows in sinks[other.id].rows.values() for row in rows} == {1}
 
 
 def test_one_of_several_that_diverges_leaves_the_others_alone(tmp_path):

@@ -80,10 +80,12 @@ def run_trials(
     step trains all, so that small nets fill a large device.
 
     Their numbers are those of trials run alone, up to rounding. Progress is told of all together,
-    under the first one's id. Raises `ValueError` where they differ in more.
+    under the id that sorts first. Raises `ValueError` where they differ in more.
     """
     if len({trial.packing_key for trial in trials}) != 1:
         raise ValueError("trials trained together may differ in seed and learning_rate alone")
+    # In one order, whatever the caller's: checkpoints hold the lanes by place.
+    trials = sorted(trials, key=lambda trial: trial.id)
     store = SharedSink(store)
     measured = [store.measured(trial) for trial in trials]
     remaining = [d for d in trials[0].durations if any(d not in done for done in measured)]
@@ -116,7 +118,7 @@ class _Runner:
         self._tell = on_progress or (lambda progress: None)
         self._hand_on = on_model or (lambda duration, model: None)
         self._stack = stack
-        self._steps_told = 0
+        self._steps_told = self._unpaid_steps = 0
         self._total_steps = self._trial.spent_steps(remaining)
         self._loop: Loop | None = None
         self._report("compile", 0)
@@ -146,9 +148,9 @@ class _Runner:
         self._trunk = self._newest(self._trunk_line, first) or self._first_state()
         reached = step_of(self._trunk.state)
         self._total_steps -= reached
-        # What the trunk has been charged for; a trunk that starts anew is paid for anew.
+        # Durations before have paid for the trunk; one that starts anew is paid for anew.
         done = [trial.trunk_steps(d) for d in trial.durations if d < self._remaining[0]]
-        self._charged_step = min(max(done, default=0), reached)
+        self._unpaid_steps = reached - min(max(done, default=0), reached)
 
     def measure(self, duration: int) -> None:
         """Bring the trunk to where the cooldown of `duration` starts, cool down, evaluate, append."""
@@ -179,7 +181,9 @@ class _Runner:
         branch = self._newest(line, steps) or Saved(
             jax.tree.map(lambda x: x.copy(), self._trunk.state), self._trunk.seconds
         )
-        self._total_steps -= step_of(branch.state) - leaves
+        done = step_of(branch.state) - leaves
+        self._total_steps -= done
+        self._unpaid_steps += done
 
         def save(saved: Saved) -> None:
             self._trunk_line.save(self._trunk)  # or the way to this branch would be lost
@@ -222,6 +226,7 @@ class _Runner:
 
     def _report(self, phase: Phase, steps: int) -> None:
         self._steps_told += steps
+        self._unpaid_steps += steps
         losses = [lane.loss for lane in self._lanes if lane.loss is not None] if self._loop else []
         self._tell(
             Progress(
@@ -237,7 +242,6 @@ class _Runner:
 
     def _evaluate_and_append(self, duration: int, cooled: Saved) -> None:
         self._report("evaluate", 0)
-        spent_steps = self._trial.steps(duration) - self._charged_step
         for index, (trial, lane) in enumerate(zip(self._trials, self._lanes, strict=True)):
             began = time.monotonic()
             model = FrozenModel(
@@ -256,18 +260,18 @@ class _Runner:
                 # The loss of a batch is taken before its update: the last one shows only here.
                 lane.diverged = str(error)
             if lane.diverged:
-                self._append_one_diverged(trial, lane, duration, spent_steps)
+                self._append_one_diverged(trial, lane, duration)
                 continue
             rows = measured_rows(
                 trial,
                 duration,
                 metrics,
-                spent_steps=spent_steps,
+                spent_steps=self._unpaid_steps,
                 train_seconds=cooled.seconds / len(self._trials),
                 eval_seconds=time.monotonic() - began,
             )
             self._store.append(trial, duration, rows)
-        self._charged_step = self._trial.trunk_steps(duration)
+        self._unpaid_steps = 0
 
     def _params(self, saved: Saved, index: int) -> PyTree[Array]:
         if len(self._trials) == 1:
@@ -277,12 +281,10 @@ class _Runner:
     def _append_diverged(self, duration: int) -> None:
         """Record a duration that no trial can reach any more; the first such bears the cost."""
         for trial, lane in zip(self._trials, self._lanes, strict=True):
-            self._append_one_diverged(trial, lane, duration, self._steps_told)
-        self._steps_told = 0
+            self._append_one_diverged(trial, lane, duration)
+        self._unpaid_steps = 0
 
-    def _append_one_diverged(
-        self, trial: Trial, lane: Lane, duration: int, spent_steps: int
-    ) -> None:
+    def _append_one_diverged(self, trial: Trial, lane: Lane, duration: int) -> None:
         knows_nothing = lane.worst_loss / _DIVERGED
         rate = trial.recipe.peak_learning_rate(trial.shape)
         reason = (
@@ -293,7 +295,7 @@ class _Runner:
             trial,
             duration,
             reason,
-            spent_steps=spent_steps,
+            spent_steps=self._unpaid_steps,
             train_seconds=self._trunk.seconds / len(self._trials),
         )
         self._store.append(trial, duration, [row])
