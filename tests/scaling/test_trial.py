@@ -291,6 +291,22 @@ def test_asked_to_stop_it_saves_and_goes_on_from_there(undisturbed, tmp_path):
     assert sink.values() == undisturbed.values()
 
 
+def test_asked_to_stop_while_it_measures_no_step_is_trained_again(undisturbed, tmp_path):
+    sink = MemorySink(tmp_path)
+    told = []
+    with pytest.raises(PreemptedError, match="asked to stop at step 60, while measuring"):
+        run_trial(
+            TRIAL,
+            sink,
+            on_progress=told.append,
+            should_stop=lambda: bool(told) and told[-1].phase == "evaluate",
+        )
+    assert not sink.rows
+    run_trial(TRIAL, sink, on_progress=told.append)
+    assert told[-1].total_steps == TRIAL.spent_steps() - TRIAL.steps(TRIAL.durations[0])
+    assert sink.values() == undisturbed.values()
+
+
 def test_untrainable_recipes_say_so(tmp_path):
     jft = dataclasses.replace(RECIPE, data="jft-3b")
     with pytest.raises(ValueError, match="JFT-3B is internal to Google and was never published"):

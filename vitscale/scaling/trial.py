@@ -15,9 +15,8 @@ from vitscale.scaling.evaluate.finite import NotFiniteError
 from vitscale.scaling.evaluate.frozen import FrozenModel
 from vitscale.scaling.evaluate.table import evaluate
 from vitscale.scaling.execution import Execution
-from vitscale.scaling.hosts import SharedSink
-from vitscale.scaling.loop import DivergedError, Lane, Loop
-from vitscale.scaling.loop import PreemptedError as PreemptedError
+from vitscale.scaling.hosts import SharedSink, agree
+from vitscale.scaling.loop import DivergedError, Lane, Loop, PreemptedError
 from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import chance_loss
 from vitscale.scaling.progress import MeasurementSink, Phase, Progress
@@ -132,6 +131,7 @@ class _Runner:
     def start(self, checkpoint_seconds: float, should_stop: Callable[[], bool]) -> None:
         """Take up the trunk where its checkpoints have it, or at its first step."""
         trial = self._trial
+        self._should_stop = should_stop
         self._loop = Loop(
             training=self._training,
             sources=self._sources,
@@ -161,7 +161,7 @@ class _Runner:
         except DivergedError:
             self._append_diverged(duration)
         else:
-            self._evaluate_and_append(duration, cooled)
+            self._evaluate_and_append(duration, cooled, line)
             if line:
                 line.delete()
         self._remaining.remove(duration)
@@ -240,7 +240,9 @@ class _Runner:
             )
         )
 
-    def _evaluate_and_append(self, duration: int, cooled: Saved) -> None:
+    def _evaluate_and_append(
+        self, duration: int, cooled: Saved, line: CheckpointLine | None
+    ) -> None:
         self._report("evaluate", 0)
         for index, (trial, lane) in enumerate(zip(self._trials, self._lanes, strict=True)):
             began = time.monotonic()
@@ -254,8 +256,11 @@ class _Runner:
             metrics = []
             try:
                 if not lane.diverged:
+                    self._stop_if_asked(cooled, line)
                     self._hand_on(duration, model)
-                    metrics = list(evaluate(model, self._sources[index]))
+                    for metric in evaluate(model, self._sources[index]):
+                        metrics.append(metric)
+                        self._stop_if_asked(cooled, line)
             except NotFiniteError as error:
                 # The loss of a batch is taken before its update: the last one shows only here.
                 lane.diverged = str(error)
@@ -272,6 +277,19 @@ class _Runner:
             )
             self._store.append(trial, duration, rows)
         self._unpaid_steps = 0
+
+    def _stop_if_asked(self, cooled: Saved, line: CheckpointLine | None) -> None:
+        """Stop between two metrics: an evaluator may take longer than there is left."""
+        _, _, stop = agree(steps=0, save=False, stop=self._should_stop())
+        if not stop:
+            return
+        self._trunk_line.save(self._trunk)
+        if line:
+            line.save(cooled)
+        step = step_of(cooled.state)
+        raise PreemptedError(
+            f"asked to stop at step {step}, while measuring; it goes on from there"
+        )
 
     def _params(self, saved: Saved, index: int) -> PyTree[Array]:
         if len(self._trials) == 1:
