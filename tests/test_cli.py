@@ -1,9 +1,13 @@
 """The command line as a user meets it: help, numbers, files, refusals and exit codes."""
 
+import importlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -359,3 +363,17 @@ class TestRefusals:
 
     def test_store_choices_do_not_apply_to_tables(self, capsys):
         assert "--metric" in refused(capsys, "fit", STAR, *STAR_FLAGS, "--metric", "loss")
+
+
+def test_a_sweep_asked_to_go_before_it_trains_says_so_too(monkeypatch):
+    def taken_back(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    # The package gives the function the module's name.
+    monkeypatch.setattr(importlib.import_module("vitscale.sweeps.preview"), "preview", taken_back)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.run(["sweep", "grid", "quickstart"]) == 75
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -111,6 +111,10 @@ def run(command: Sweep) -> int:
                 print(line, file=sys.stderr, flush=True)
             display = run_display()
         report = run_plan(plan, engine, store, display=display)
+    except KeyboardInterrupt:
+        if not preemption.asked:
+            raise
+        return PREEMPTED_EXIT
     finally:
         engine.cancel()
     output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
