@@ -189,6 +189,30 @@ def test_a_model_that_breaks_in_its_last_step_is_recorded_as_diverged(tmp_path, 
     assert [row.status for [row] in sink.rows.values()] == ["diverged"] * 3
 
 
+def test_a_spike_that_a_whole_run_survives_does_not_end_a_resumed_one():
+    losses = np.full(150, 4.0)
+    losses[48:50] = 12.0  # a mean of 4.3 over steps 1 to 50
+    for began in (0, 20, 48):
+        lane = Lane(worst_loss=9.7)
+        for step in range(began, 150, 2):
+            lane.look(losses[step : step + 2], step + 2)
+        assert not lane.diverged
+    worse = np.where(np.arange(150) < 100, losses, 12.0)
+    for began in (0, 48, 100):
+        lane = Lane(worst_loss=9.7)
+        lane.look(worse[began:], 150)
+        assert lane.diverged == "loss 12 at step 150"
+
+
+def test_the_end_of_a_cooldown_does_not_speak_for_the_trunk():
+    lane = Lane(worst_loss=9.7)
+    lane.look(np.full(30, 4.0), 30)
+    lane.look(np.full(50, 12.0), 80)  # a cooldown, judged with the trunk before it
+    assert lane.diverged == "" and len(lane.unjudged) == 30
+    lane.look(np.full(20, 4.0), 50)  # the trunk again, from 30
+    assert lane.diverged == "" and not lane.unjudged
+
+
 def test_divergence_costs_what_was_trained_since_the_last_duration(tmp_path, monkeypatch):
     look = Lane.look
 

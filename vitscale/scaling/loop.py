@@ -23,7 +23,8 @@ from vitscale.scaling.progress import Phase
 from vitscale.scaling.train import Run, Training, TrainState
 
 JUDGED_STEPS = 50
-"""Divergence is judged on the mean loss of this many steps at a time, wherever training was resumed."""
+"""Divergence is judged on the mean loss of this many steps in a row, and of no fewer: where training was
+resumed in between, the rest of them says nothing."""
 
 _WINDOW_SECONDS, _WINDOW_STEPS = 1.0, 50
 
@@ -45,18 +46,24 @@ class Lane:
     loss: float | None = None
     diverged: str = ""
     unjudged: list[float] = dataclasses.field(default_factory=list)
+    last_step: int = 0
 
     def look(self, losses: Float[np.ndarray, " steps"], last_step: int) -> None:
         """Take in the losses of the steps up to `last_step`."""
         self.loss = float(losses.mean())
         steps = range(last_step - len(losses) + 1, last_step + 1)
+        if steps[0] != self.last_step + 1:
+            self.unjudged.clear()  # they were of another branch
+        self.last_step = last_step
         for loss, step in zip(losses, steps, strict=True):
             self.unjudged.append(float(loss))
-            judged = step % JUDGED_STEPS == 0 or not math.isfinite(loss)
-            mean = math.fsum(self.unjudged) / len(self.unjudged) if judged else 0.0
-            if not (mean <= self.worst_loss) and not self.diverged:
-                self.diverged = f"loss {mean:.4g} at step {step}"
-            if judged:
+            whole = len(self.unjudged) == JUDGED_STEPS
+            ends = step % JUDGED_STEPS == 0
+            if (ends and whole) or not math.isfinite(loss):
+                mean = math.fsum(self.unjudged) / len(self.unjudged)
+                if not (mean <= self.worst_loss) and not self.diverged:
+                    self.diverged = f"loss {mean:.4g} at step {step}"
+            if ends:
                 self.unjudged.clear()
 
 
