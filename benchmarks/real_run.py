@@ -1,6 +1,6 @@
 """A real run, interrupted: digits prepared as a TFDS data set, trained for about 20 minutes, killed twice.
 
-uv run python -m benchmarks.real_run                   # about 20 minutes
+uv run python -m benchmarks.real_run                   # about 20 minutes; fills docs/training.md
 uv run python -m benchmarks.real_run --minutes 1       # a short one, which writes no file
 
 SIGKILL after a quarter of the time, SIGTERM after half of it, each followed by the same command. What is
@@ -21,6 +21,8 @@ from typing import Any
 from benchmarks.markdown import table
 
 RESULTS = Path(__file__).parent / "results" / "real_run.json"
+PAGE = Path(__file__).parents[1] / "docs" / "training.md"
+BEGIN, END = "<!-- real run: begin -->", "<!-- real run: end -->"
 IMAGES_A_MINUTE = 95_000
 SHAPE = "width=48,depth=4,mlp_dim=192,heads=4,patch=2"
 RECIPE = ("image_size=8", "crop=inception", "crop_min_area=0.4", "dropout=0.1", "batch_size=64")
@@ -78,14 +80,28 @@ def main() -> None:
     rows = json.loads(attempts[-1].pop("out"))["measurements"]
     for attempt in attempts:
         attempt.pop("out", None)
-        print(attempt)
-    values = {(row["examples"], row["metric"]): row["value"] for row in rows}
-    durations = sorted({examples for examples, _ in values})
-    lines = [[f"{d:,}", *(f"{values[d, metric]:.4f}" for metric in METRICS)] for d in durations]
-    print("\n".join(table(["images seen", *METRICS], lines)))
+    page = report(attempts, rows)
+    print(page)
     if minutes >= 20:
         kept = {"attempts": attempts, "measurements": rows}
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def report(attempts: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What became of each attempt, and the measurements, as two tables."""
+    ended = {"SIGKILL": "SIGKILL", "SIGTERM": "SIGTERM: saved, exit code 75", "itself": "done"}
+    tries = [
+        [ended[a["ended_by"]], f"{a['seconds']} s", *reversed(a["last"].split("/"))]
+        for a in attempts
+    ]
+    values = {(row["examples"], row["metric"]): row["value"] for row in rows}
+    durations = sorted({examples for examples, _ in values})
+    lines = [[f"{d:,}", *(f"{values[d, metric]:.4f}" for metric in METRICS)] for d in durations]
+    measured = table(["images seen", *METRICS], lines)
+    header = ["the attempt ended by", "after", "steps it had to do", "last step told"]
+    return "\n".join([*table(header, tries), "", *measured])
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def run(command: Sweep) -> int:
             raise
         return PREEMPTED_EXIT
     finally:
+        preemption.restore()
         engine.cancel()
     output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
     if preemption.asked:

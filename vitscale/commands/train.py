@@ -15,6 +15,7 @@ from vitscale.commands.output import print_json
 
 if TYPE_CHECKING:
     from vitscale.scaling.evaluate.frozen import FrozenModel
+    from vitscale.scaling.execution import Execution
     from vitscale.scaling.progress import Progress
     from vitscale.scaling.recipe import Recipe, Trial
     from vitscale.scaling.shape import Shape
@@ -98,13 +99,31 @@ def run(command: Train) -> int:
     if not accelerators():
         keep_freed_memory()
     from vitscale.scaling import hosts
-    from vitscale.scaling.trial import PreemptedError, run_trial
 
     if command.multi_host:
         hosts.start(coordinator=command.coordinator, hosts=command.hosts, host=command.host)
     store = Store.open(command.store, create=True)
     store.prepare()
-    preemption = Preemption()
+    with Preemption() as preemption:
+        preempted = _train_all(command, trials, store, execution, preemption)
+    if preempted:
+        return PREEMPTED_EXIT
+    if hosts.is_first():
+        _show(command, store, trials)
+    return 0
+
+
+def _train_all(
+    command: Train,
+    trials: "tuple[Trial, ...]",
+    store: "Store",
+    execution: "Execution",
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Train one trial after the other; whether that was cut short by being asked to go."""
+    from vitscale.scaling import hosts
+    from vitscale.scaling.trial import PreemptedError, run_trial
+
     for number, trial in enumerate(trials, 1):
         # One for all hosts: the others would find it taken by the first.
         lock = store.lock(trial) if hosts.is_first() else contextlib.nullcontext(True)
@@ -115,18 +134,18 @@ def run(command: Train) -> int:
                 run_trial(
                     trial,
                     store,
-                    on_progress=_teller(trial, f"{number}/{len(trials)}"),
+                    on_progress=_teller(trial, f"{number}/{len(trials)}")
+                    if hosts.is_first()
+                    else None,
                     checkpoint_seconds=command.checkpoint_seconds,
                     execution=execution,
-                    should_stop=preemption,
+                    should_stop=should_stop,
                     on_model=_keeper(command.weights, trial),
                 )
             except PreemptedError as error:
                 print(f"vitscale: {error}", file=sys.stderr)
-                return PREEMPTED_EXIT
-    if hosts.is_first():
-        _show(command, store, trials)
-    return 0
+                return True
+    return False
 
 
 def _trials(command: Train) -> "tuple[Trial, ...]":

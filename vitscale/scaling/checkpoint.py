@@ -9,6 +9,7 @@ one before it taken.
 import logging
 import shutil
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtyping import PyTree, UInt32
 from orbax import checkpoint as ocp
 
+from vitscale.scaling.hosts import all_say
 from vitscale.scaling.train import TrainState
 
 _LOG = logging.getLogger(__name__)
@@ -51,6 +53,9 @@ class CheckpointLine:
         if step in self._manager.all_steps():
             return
         # Copies: the next training step takes over the buffers of the state.
+        for leaf in jax.tree.leaves(saved.state):
+            if isinstance(leaf, jax.Array):
+                leaf.copy_to_host_async()
         state = jax.tree.map(_on_host, saved.state)
         content = {"state": state, "seconds": saved.seconds, "checksums": checksums(state)}
         self._manager.save(step, args=ocp.args.StandardSave(content))
@@ -73,7 +78,7 @@ class CheckpointLine:
             if step <= up_to_step:
                 self._check_layout(step, template)
                 found = self._restore(step, template, shardings)
-                if found is not None:
+                if all_say(found is not None):
                     return found
             self._manager.delete(step)
         return None
@@ -129,7 +134,8 @@ class CheckpointLine:
 
 def checksums(state: PyTree[Any]) -> UInt32[np.ndarray, " leaves"]:
     """CRC-32 of each array of a state; 0 for one of which this host holds a part only."""
-    return np.array([_checksum(leaf) for leaf in jax.tree.leaves(state)], np.uint32)
+    with ThreadPoolExecutor() as threads:  # zlib lets others run
+        return np.array(list(threads.map(_checksum, jax.tree.leaves(state))), np.uint32)
 
 
 def _checksum(leaf: Any) -> int:
@@ -140,7 +146,8 @@ def _checksum(leaf: Any) -> int:
 
 def _on_host(leaf: Any) -> Any:
     """A copy in this host's memory; arrays spread over hosts stay on their devices."""
-    return np.array(leaf) if leaf.is_fully_addressable else leaf.copy()
+    spread = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    return leaf.copy() if spread else np.array(leaf)
 
 
 def step_of(state: TrainState) -> int:

@@ -1,6 +1,7 @@
 """How a trial is computed, as opposed to what: layout, memory against time, devices.
 
-Nothing here is part of a trial's identity: another execution gives the same numbers up to rounding.
+Nothing here is part of a trial's identity: another execution gives the same numbers up to rounding, but
+for one thing: micro-batches draw other dropout and stochastic depth, from the same distribution.
 """
 
 import dataclasses

@@ -60,6 +60,13 @@ def first_says(answer: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.int32(answer)))
 
 
+def all_say(answer: bool) -> bool:
+    """Whether every host's answer is yes."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(np.asarray(multihost_utils.process_allgather(np.int32(answer))).all())
+
+
 def whole(arrays: PyTree[Array]) -> PyTree[Any]:
     """Arrays that may be spread over hosts, whole on every host; all hosts have to ask."""
     if jax.process_count() == 1:

@@ -120,12 +120,14 @@ class Loop:
                 if stop:
                     raise PreemptedError(f"asked to stop at step {step}; it goes on from there")
                 state, window = self._dispatch(state, run, batches, step, min(steps, until - step))
-                if not self._compiled:
-                    jax.block_until_ready(window.losses)
+                self._look()
+                if self._compiled:
+                    self._unseen = window
+                else:
+                    self._judge(window)
                     self._compiled = True
                     began = self._looked_at = time.monotonic()
-                self._look()
-                self._unseen, steps, step = window, window.last_step - step, window.last_step
+                steps, step = window.last_step - step, window.last_step
                 self.report(phase, steps)
         self._look()
         return Saved(state, seconds + time.monotonic() - began)
@@ -151,18 +153,11 @@ class Loop:
         return state, _Window(losses, step + steps, waited)
 
     def _look(self) -> None:
-        """Wait for the window before the one just dispatched, and judge its losses.
-
-        Raises `DivergedError` when no lane is left that has not diverged.
-        """
+        """Wait for the window before the one just dispatched, judge its losses, and time it."""
         if self._unseen is None:
             return
         window, self._unseen = self._unseen, None
-        losses = np.asarray(jax.device_get(window.losses)).reshape(len(window.losses), -1)
-        for lane, column in zip(self.lanes, losses.T, strict=True):
-            lane.look(column, window.last_step)
-        if all(lane.diverged for lane in self.lanes):
-            raise DivergedError(self.lanes[0].diverged)
+        self._judge(window)
         now = time.monotonic()
         elapsed, self._looked_at = max(now - self._looked_at, 1e-9), now
         steps = len(window.losses)
@@ -170,3 +165,14 @@ class Loop:
         self.input_wait = min(1.0, window.seconds_waited / elapsed)
         wanted = int(steps / elapsed * _WINDOW_SECONDS)
         self._steps_a_window = max(1, min(wanted, 2 * steps, _WINDOW_STEPS))
+
+    def _judge(self, window: _Window) -> None:
+        """Wait for a window and judge its losses.
+
+        Raises `DivergedError` when no lane is left that has not diverged.
+        """
+        losses = np.asarray(jax.device_get(window.losses)).reshape(len(window.losses), -1)
+        for lane, column in zip(self.lanes, losses.T, strict=True):
+            lane.look(column, window.last_step)
+        if all(lane.diverged for lane in self.lanes):
+            raise DivergedError(self.lanes[0].diverged)

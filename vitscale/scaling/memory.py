@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from vitscale.scaling.execution import Execution
 from vitscale.scaling.finder.device import device_memory
 from vitscale.scaling.finder.step import OutOfMemoryError, refusing_memory
+from vitscale.scaling.hosts import agree
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.train import Training
 
@@ -25,6 +26,8 @@ def least_bytes(trial: Trial, training: Training, execution: Execution) -> int:
     """What training needs on each device, whatever the compiler does: state, gradients, and without
     rematerialisation what the blocks keep of a micro-batch for their gradients."""
     state = _bytes_a_device(training.template, training.shardings)
+    if jax.default_backend() == "cpu":
+        state *= 2  # the trunk waits beside each cooldown
     gradients = _bytes_a_device(training.template.params, training.shardings.params)
     if execution.remat != "none":
         return state + gradients
@@ -58,10 +61,11 @@ def within_memory(trial: Trial, training: Training, execution: Execution) -> Ite
         there = device_memory(device, len(training.mesh.local_devices)).bytes
     except ValueError:
         there = needed  # nobody says how much there is
-    if needed > there:
+    _, _, refused = agree(steps=0, save=False, stop=needed > there)
+    if refused:
         raise ValueError(
             f"training {trial.shape} at batch_size={trial.recipe.batch_size} takes at least "
-            f"{needed / 1e9:.1f} GB on each device, and {there / 1e9:.1f} GB are free; {_ADVICE}"
+            f"{needed / 1e9:.1f} GB on each device, and {there / 1e9:.1f} GB are there; {_ADVICE}"
         )
     try:
         with refusing_memory():

@@ -50,6 +50,20 @@ def mixed_up(
     return blend(images), blend(targets)
 
 
-def chance_loss(loss: Loss, classes: int) -> float:
-    """Loss in nats of a model that knows nothing: what training must stay well below."""
-    return math.log(classes) if loss == "softmax" else classes * math.log(2)
+SIGMOID_HEAD_BIAS = -10.0
+"""What the classifier's biases start at under the sigmoid loss: with thousands of classes, almost none is
+there (Scaling Vision Transformers, Appendix C)."""
+
+
+def untrained_loss(loss: Loss, classes: int) -> float:
+    """Loss in nats of a model that knows nothing of the images: what training must stay well below.
+
+    For the sigmoid loss that is where training starts, or what the frequency of evenly frequent classes
+    gives, whichever is more.
+    """
+    if loss == "softmax":
+        return math.log(classes)
+    rare = math.log1p(math.exp(SIGMOID_HEAD_BIAS))
+    start = classes * rare - SIGMOID_HEAD_BIAS
+    by_frequency = math.log(classes) + (classes - 1) * math.log(classes / max(classes - 1, 1))
+    return max(start, by_frequency)

@@ -29,13 +29,16 @@ from vitscale.scaling.mesh import (
 from vitscale.scaling.models.initial import draw_parameters
 from vitscale.scaling.models.vit import Vit, default_layout, merge_vit, split_vit
 from vitscale.scaling.mup import learning_rate_multipliers
-from vitscale.scaling.objective import class_targets, cross_entropy, mixed_up
+from vitscale.scaling.objective import (
+    SIGMOID_HEAD_BIAS,
+    class_targets,
+    cross_entropy,
+    mixed_up,
+)
 from vitscale.scaling.optimizer import apply_updates, decay_rates, gradient_transformation
 from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.schedule import NEVER, learning_rate_factor
 from vitscale.scaling.shape import Shape
-
-_SIGMOID_HEAD_BIAS = -10.0  # Scaling Vision Transformers, Appendix C
 
 
 class TrainState(NamedTuple):
@@ -193,7 +196,7 @@ class _Model:
 
     def draw(self, key: Array) -> PyTree[Array]:
         """Parameters to start from."""
-        head_bias = _SIGMOID_HEAD_BIAS if self.recipe.loss == "sigmoid" else 0.0
+        head_bias = SIGMOID_HEAD_BIAS if self.recipe.loss == "sigmoid" else 0.0
         return draw_parameters(self._template, key, head_bias=head_bias)
 
     def outputs(self, params: PyTree[Array], images: Array) -> tuple[Array, Array]:

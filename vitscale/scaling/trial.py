@@ -18,7 +18,7 @@ from vitscale.scaling.execution import Execution
 from vitscale.scaling.hosts import SharedSink, agree
 from vitscale.scaling.loop import DivergedError, Lane, Loop, PreemptedError
 from vitscale.scaling.memory import within_memory
-from vitscale.scaling.objective import chance_loss
+from vitscale.scaling.objective import untrained_loss
 from vitscale.scaling.progress import MeasurementSink, Phase, Progress
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Trial
 from vitscale.scaling.rows import diverged_row, measured_rows
@@ -125,7 +125,7 @@ class _Runner:
         self._training = training_for(self._trial.shape, recipe, execution, lanes=len(trials))
         stack.enter_context(within_memory(self._trial, self._training, execution))
         self._sources: list[Source] = [source_for(trial.recipe) for trial in trials]
-        limit = _DIVERGED * chance_loss(recipe.loss, self._training.classes)
+        limit = _DIVERGED * untrained_loss(recipe.loss, self._training.classes)
         self._lanes = [Lane(worst_loss=limit) for _ in trials]
 
     def start(self, checkpoint_seconds: float, should_stop: Callable[[], bool]) -> None:
@@ -177,10 +177,7 @@ class _Runner:
         if not branches:
             return self._trunk, None
         line = self._line(f"cooldown-{duration}")
-        # The branch takes over its buffers step by step; the trunk must keep its own.
-        branch = self._newest(line, steps) or Saved(
-            jax.tree.map(lambda x: x.copy(), self._trunk.state), self._trunk.seconds
-        )
+        branch = self._branch(line, steps)
         done = step_of(branch.state) - leaves
         self._total_steps -= done
         self._unpaid_steps += done
@@ -191,6 +188,21 @@ class _Runner:
 
         run = self._run(steps, steps - leaves)
         return loop.advance(branch, run, steps, "cooldown", save), line
+
+    def _branch(self, line: CheckpointLine, up_to_step: int) -> Saved:
+        """Where a cooldown goes on, or starts: it takes over its buffers step by step, so the trunk keeps
+        its own, and not in an accelerator's memory, which holds a single state then as always."""
+        state, seconds = self._trunk
+        aside = jax.default_backend() != "cpu" and jax.process_count() == 1
+        if aside:
+            self._trunk = Saved(jax.device_get(state), seconds)
+            del state
+        found = self._newest(line, up_to_step)
+        if found is not None:
+            return found
+        if aside:
+            return Saved(jax.device_put(self._trunk.state, self._training.shardings), seconds)
+        return Saved(jax.tree.map(lambda x: x.copy(), self._trunk.state), seconds)
 
     def _line(self, name: str) -> CheckpointLine:
         """A line of checkpoints; the first of several trials keeps those of all."""
@@ -303,10 +315,10 @@ class _Runner:
         self._unpaid_steps = 0
 
     def _append_one_diverged(self, trial: Trial, lane: Lane, duration: int) -> None:
-        knows_nothing = lane.worst_loss / _DIVERGED
+        untrained = lane.worst_loss / _DIVERGED
         rate = trial.recipe.peak_learning_rate(trial.shape)
         reason = (
-            f"{lane.diverged}, where knowing nothing gives {knows_nothing:.4g}; try a smaller "
+            f"{lane.diverged}, where an untrained model has {untrained:.4g}; try a smaller "
             f"learning rate than {rate:.3g}"
         )
         row = diverged_row(

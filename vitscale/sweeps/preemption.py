@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterator
+from typing import Self
 
 PREEMPTED_EXIT = 75
 """The exit code of a process that was asked to go and saved its work: EX_TEMPFAIL of sysexits.h, "try
@@ -11,7 +12,8 @@ again later", which job schedulers can be told to requeue on."""
 
 
 class Preemption:
-    """Notes SIGTERM from when it is made; `asked` says whether one came.
+    """Notes SIGTERM from when it is made, as a context manager until it is left; `asked` says whether one
+    came.
 
     - `raising`: an exception to raise where it comes, in the main thread.
     """
@@ -20,10 +22,20 @@ class Preemption:
         self.asked = False
         self._immediate = False
         self._raising = raising
-        signal.signal(signal.SIGTERM, self._note)
+        self._before = signal.signal(signal.SIGTERM, self._note)
 
     def __call__(self) -> bool:
         return self.asked
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Leave SIGTERM to whoever had it before."""
+        signal.signal(signal.SIGTERM, self._before)
 
     @contextlib.contextmanager
     def immediate(self) -> Iterator[None]:
