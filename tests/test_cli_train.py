@@ -157,6 +157,14 @@ def test_what_cannot_be_trained_is_refused_in_words(tmp_path, arrays):
     assert "takes at least" in refused(
         "train", "S/4", *store, "--examples", 4e9, "--set", "batch_size=1048576"
     )
+    assert "rounded to whole batches of 64" in refused(
+        "train", TINY, *store, "--examples", 6400, 6401
+    )
+    blocked = tmp_path / "file"
+    blocked.write_text("mine")
+    weights = ("--weights", blocked)
+    assert "cannot be made" in refused("train", TINY, *store, "--examples", 1e6, *weights)
+    assert blocked.read_text() == "mine"
     assert not list((tmp_path / "store" / "measurements").glob("*"))
 
 

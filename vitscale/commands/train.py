@@ -99,9 +99,13 @@ def run(command: Train) -> int:
     if not accelerators():
         keep_freed_memory()
     from vitscale.scaling import hosts
+    from vitscale.scaling.mesh import device_mesh
 
     if command.multi_host:
         hosts.start(coordinator=command.coordinator, hosts=command.hosts, host=command.host)
+    for trial in trials:
+        device_mesh(trial.recipe, execution)
+    _prepare_weights(command.weights)
     store = Store.open(command.store, create=True)
     store.prepare()
     with Preemption() as preemption:
@@ -110,6 +114,7 @@ def run(command: Train) -> int:
         return PREEMPTED_EXIT
     if hosts.is_first():
         _show(command, store, trials)
+        _say_what_was_not_kept(command.weights, trials)
     return 0
 
 
@@ -162,8 +167,14 @@ def _trials(command: Train) -> "tuple[Trial, ...]":
     recipe = _recipe(command)
     if not command.examples:
         raise ValueError("name one training length or more, in images seen: --examples 1e6 4e6")
-    batches = {max(1, round(examples / recipe.batch_size)) for examples in command.examples}
-    durations = tuple(sorted(count * recipe.batch_size for count in batches))
+    batches = sorted({round(examples / recipe.batch_size) for examples in command.examples})
+    if batches[0] < 1 or len(batches) < len(command.examples):
+        raise ValueError(
+            f"--examples {' '.join(f'{examples:g}' for examples in command.examples)}: lengths are "
+            f"rounded to whole batches of {recipe.batch_size}, and must be different ones; use other "
+            f"lengths, or --set batch_size=..."
+        )
+    durations = tuple(count * recipe.batch_size for count in batches)
     return (Trial(shape=_shape(command.what), recipe=recipe, durations=durations),)
 
 
@@ -217,7 +228,7 @@ def _teller(trial: "Trial", number: str) -> "Callable[[Progress], None]":
         parts = [f"trial {number}", progress.phase, f"step {progress.step}/{progress.total_steps}"]
         if progress.loss is not None:
             parts.append(f"loss {progress.loss:.4f}")
-        if progress.examples_per_second:
+        if progress.examples_per_second and progress.phase != "evaluate":
             left = progress.total_steps - progress.step
             seconds = left * trial.recipe.batch_size / progress.examples_per_second
             spent = (
@@ -226,11 +237,37 @@ def _teller(trial: "Trial", number: str) -> "Callable[[Progress], None]":
             parts.append(f"{progress.examples_per_second:,.0f} images/s")
             parts.append(f"{seconds:,.0f} s left")
             parts.append(f"{spent:.2e} FLOPs in {now - began:,.0f} s")
-        if progress.input_wait is not None and progress.input_wait > 0.02:
-            parts.append(f"{progress.input_wait:.0%} waiting for data")
+            if progress.input_wait is not None and progress.input_wait > 0.02:
+                parts.append(f"{progress.input_wait:.0%} waiting for data")
         print(" · ".join(parts), file=sys.stderr, flush=True)
 
     return tell
+
+
+def _prepare_weights(folder: Path | None) -> None:
+    """Make the folder of the weights, before anything is trained for it."""
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--weights {folder} cannot be made ({error.strerror}); name a folder to write into"
+        ) from None
+
+
+def _say_what_was_not_kept(folder: Path | None, trials: "tuple[Trial, ...]") -> None:
+    """Models that were measured before are not trained again for their weights."""
+    if folder is None:
+        return
+    for trial in trials:
+        for duration in trial.durations:
+            if not (folder / f"{trial.id}-{duration}").exists():
+                print(
+                    f"vitscale: no weights of trial {trial.id} at {duration:,} images: it diverged, or "
+                    f"was measured before without --weights; train it again with another --store",
+                    file=sys.stderr,
+                )
 
 
 def _keeper(folder: Path | None, trial: "Trial") -> "Callable[[int, FrozenModel], None] | None":

@@ -229,10 +229,12 @@ class Trial:
                     f"batch_size={recipe.batch_size}; use {multiple}"
                 )
             if self.trunk_steps(duration) < recipe.warmup_steps:
+                what = f"the cooldown to {duration} examples would start"
+                if recipe.schedule not in TRUNK_SCHEDULES:
+                    what = f"a run of {duration} examples would end"
                 raise ValueError(
-                    f"durations: the cooldown to {duration} examples would start at step "
-                    f"{self.trunk_steps(duration)}, inside the warmup of {recipe.warmup_steps} "
-                    f"steps; use a longer duration or a shorter warmup"
+                    f"durations: {what} at step {self.trunk_steps(duration)}, inside the warmup of "
+                    f"{recipe.warmup_steps} steps; use a longer duration or a shorter warmup"
                 )
         if recipe.schedule not in TRUNK_SCHEDULES and len(self.durations) > 1:
             raise ValueError(
