@@ -1,5 +1,7 @@
 """Random numbers by place, and the order of examples that comes of them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vitscale.scaling.data.draws import hashed, uniforms
-from vitscale.scaling.data.order import examples_at
+from vitscale.scaling.data.order import Order, examples_at
 
 _MASK = 2**64 - 1
 
@@ -71,6 +73,25 @@ def test_orders_differ_between_epochs_and_seeds_and_depend_on_neither_by_chance(
     other = examples_at(1, np.arange(200), 200)
     for a, b in ((first, second), (first, other), (first, np.arange(200))):
         assert abs(np.asarray(stats.spearmanr(a, b))[0]) < 0.3
+
+
+def test_threads_that_share_an_order_compute_each_epoch_once(monkeypatch):
+    computed = []
+
+    def counted(*coordinates):
+        computed.append(coordinates[1:3])
+        return hashed(*coordinates)
+
+    monkeypatch.setattr("vitscale.scaling.data.order.hashed", counted)
+    orders = [Order(seed, 100) for seed in range(4)]
+    batches = [np.arange(start, start + 30) for start in range(0, 600, 30)]
+    with ThreadPoolExecutor(4) as threads:
+        for batch in batches:
+            # All streams in turns, as trials that train together read them.
+            read = [threads.submit(order.at, batch) for _ in range(3) for order in orders]
+            got = [future.result() for future in read]
+            assert all(np.array_equal(a, b) for a, b in zip(got[:4], got[4:8], strict=True))
+    assert sorted(computed) == [(seed, epoch) for seed in range(4) for epoch in range(6)]
 
 
 def test_the_order_is_pinned():

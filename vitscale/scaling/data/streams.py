@@ -16,7 +16,7 @@ from jaxtyping import Int
 from vitscale.scaling.data.batch import Batch
 from vitscale.scaling.data.boxes import Boxes
 from vitscale.scaling.data.examples import squares_of
-from vitscale.scaling.data.order import examples_at
+from vitscale.scaling.data.order import Order
 from vitscale.scaling.data.prefetch import prefetched
 from vitscale.scaling.data.selection import Selection
 from vitscale.scaling.data.vary import training_boxes, varied
@@ -61,13 +61,13 @@ def training_examples(recipe: Recipe, selection: Selection) -> MakeBatch:
     squares = squares_of(
         selection.stored, selection.train, image_size=recipe.image_size, channels=recipe.channels
     )
+    order = Order(recipe.seed, selection.train_examples)
 
     def make(places: Int[np.ndarray, " n"]) -> Batch:
         def boxes_of(heights: Int[np.ndarray, " n"], widths: Int[np.ndarray, " n"]) -> Boxes:
             return training_boxes(recipe, places, heights, widths)
 
-        numbers = examples_at(recipe.seed, places, selection.train_examples)
-        images, labels = squares(numbers, boxes_of)
+        images, labels = squares(order.at(places), boxes_of)
         return Batch(varied(recipe, places, images), labels)
 
     return make
