@@ -1,6 +1,8 @@
 """What is known of data before an image is read, and what is refused by it."""
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from data_samples import photo_folder, recipe
 
 from vitscale.scaling.data.catalog import DataFacts, check_trainable
+from vitscale.scaling.data.class_folders import class_files
 from vitscale.scaling.data.kinds import stored_set
+from vitscale.scaling.recipes import RECIPES
 
 
 def tfds_folder(folder: Path, *, file_format: str | None = "array_record", **changes) -> Path:
@@ -126,6 +130,14 @@ def test_other_sets_are_refused(home, changes, message):
         ({"train_split": "train[:1%]"}, r"batch_size=48 is more than the 3 examples of"),
         ({"eval_split": "train[99%:]"}, r"share 3 examples of 'train'; measure on others than"),
         ({"fewshot_data": ("tfds:pets",)}, r"data='tfds:pets' is not in .*; prepare it with"),
+        (
+            {"fewshot_data": ("tfds:cifar10", "npz:x/cifar10.npz")},
+            r"metrics of 'tfds:cifar10' and of 'npz:x/cifar10.npz' would both be named 'cifar10'",
+        ),
+        (
+            {"eval_crop_ratio": 0.875},
+            r"crop='none' trains on whole images, but eval_crop_ratio=0.875 .* set eval_crop_ratio=1",
+        ),
         ({"fewshot_data": ("pets",)}, r"data='pets' is unknown; name images as tfds:PLACE"),
         (
             {"data": "cifar10"},
@@ -141,6 +153,42 @@ def test_recipes_that_do_not_suit_are_refused(home, changes, message):
     tfds_folder(home / "things" / "1.0.0")
     with pytest.raises(ValueError, match=message):
         check_trainable(of(**changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop": "pad"},
+        {"flip": True},
+        {"eval_crop_ratio": 0.875},
+        {"randaugment_layers": 2},
+        {"randaugment_magnitude": 15},
+        {"train_split": "train[:99%]"},
+        {"eval_split": "test"},
+        {"fewshot_data": ("tfds:cifar10",)},
+    ],
+)
+def test_drawn_data_refuse_what_only_stored_images_have(changes):
+    [(name, value)] = changes.items()
+    default = getattr(RECIPES["glyphs"], name)
+    with pytest.raises(ValueError) as refusal:
+        check_trainable(dataclasses.replace(RECIPES["glyphs"], **changes))
+    assert str(refusal.value) == (
+        f"{name}={value!r} does nothing for data='glyphs', which is drawn as it is trained on and "
+        f"brings its own images to measure on; leave it at {default!r}, or name images on disk as "
+        f"tfds:PLACE, folder:PLACE, npz:PLACE"
+    )
+    assert check_trainable(of(data="pixels:7", **changes)).classes == 7
+
+
+def test_named_recipes_suit_their_data(home):
+    assert check_trainable(RECIPES["glyphs"]).classes == 128
+    of_any_size = {"image": {"shape": {"dimensions": ["-1", "-1", "3"]}}}
+    tfds_folder(home / "things" / "1.0.0", image=of_any_size)
+    for named in RECIPES.values():
+        if named.data != "glyphs":
+            suits = {"data": "tfds:things", "batch_size": 2, "eval_split": "test"}
+            assert check_trainable(dataclasses.replace(named, **suits)).image_size == 224
 
 
 def test_damaged_facts_are_named(home):
@@ -165,6 +213,27 @@ def test_a_folder_with_and_without_splits(home):
     assert stored_set("folder:split").loader == "encoded"
     with pytest.raises(ValueError, match="has neither a validation nor a test split"):
         check_trainable(of(data="folder:plain", batch_size=2))
+
+
+def test_a_folder_is_walked_again_only_where_it_has_changed(home, monkeypatch):
+    walks = []
+
+    def counted(folder):
+        walks.append(folder)
+        return class_files(folder)
+
+    monkeypatch.setattr("vitscale.scaling.data.class_folders.class_files", counted)
+    nested = photo_folder(home / "plain", 3) / "china" / "old"
+    nested.mkdir()
+    for _ in range(3):
+        assert stored_set("folder:plain").splits == {"train": 6}
+    assert len(walks) == 1
+    (nested / "1.jpg").write_bytes(b"")
+    os.utime(nested, ns=(1, 1))  # clocks of file systems may be too coarse to tell
+    assert stored_set("folder:plain").splits == {"train": 7}
+    (nested / "1.jpg").unlink()
+    nested.rmdir()
+    assert stored_set("folder:plain").splits == {"train": 6}
 
 
 @pytest.mark.parametrize(
@@ -197,6 +266,15 @@ def test_facts_of_arrays(home):
     stored = stored_set("npz:one.npz")
     assert (stored.splits, stored.classes, stored.image_shape) == ({"train": 9}, 9, (8, 6))
     assert stored.channels == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_arrays_with_more_channels_than_colours_are_refused(home, channels):
+    images, labels = np.zeros((9, 8, 8, 4), np.uint8), np.arange(9)
+    np.savez(home / "set.npz", images=images, labels=labels)
+    changes = {"train_split": "train[:5]", "eval_split": "train[5:]", "batch_size": 4}
+    with pytest.raises(ValueError, match=r"images of 4 channels, but only grey \(1\) and colour"):
+        check_trainable(of(data="npz:set.npz", channels=channels, **changes))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from vitscale.scaling.data.batch import Batch
 from vitscale.scaling.data.digit_set import prepare_digits
 from vitscale.scaling.data.image_folder import prepare_folder
-from vitscale.scaling.data.real import metric_prefix
-from vitscale.scaling.data.selection import selection_of
+from vitscale.scaling.data.kinds import stored_set
+from vitscale.scaling.data.selection import metric_prefix, selection_of
 from vitscale.scaling.data.sources import source_for
 from vitscale.scaling.data.streams import stream, training_examples
 from vitscale.scaling.recipe import Recipe
@@ -226,6 +226,16 @@ def test_arrays_come_as_they_are(tmp_path, side):
     assert sorted(batch.labels) == list(range(40))
 
 
+@pytest.mark.parametrize(("side", "held"), [(80, True), (16, False)])
+def test_large_arrays_stay_in_memory_until_their_file_changes(tmp_path, side, held):
+    data = npz(tmp_path, np.zeros((4, side, side), np.uint8), np.arange(4))
+    first, again = (stored_set(data).records("train").read([1])[0].image for _ in range(2))
+    assert np.shares_memory(first, again) == held
+    npz(tmp_path, np.full((4, side, side), 9, np.uint8), np.arange(4))
+    image = stored_set(data).records("train").read([1])[0].image
+    assert isinstance(image, np.ndarray) and (image == 9).all()
+
+
 @pytest.mark.parametrize("size", [10, 40])
 def test_grey_arrays_are_pictures_too(tmp_path, size):
     images = np.random.default_rng(0).integers(0, 256, (12, 10, 10), np.uint8)
@@ -338,6 +348,9 @@ def test_decoded_images_are_made_once_and_whole(data_dir, monkeypatch, tmp_path)
     assert folder.stat().st_mtime_ns == made
     images = np.load(folder / "images.npy", mmap_mode="r")
     assert images.shape == (1197, 8, 8, 1)
+    monkeypatch.setattr("vitscale.scaling.data.decoded.DECODING_VERSION", 0)
+    batches(recipe(), 1)
+    assert len(list((tmp_path / "decoded").iterdir())) == 2
 
 
 def test_sixteen_bits_palettes_and_inks_become_bytes_of_grey_or_colour(tmp_path):

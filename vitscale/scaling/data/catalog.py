@@ -66,7 +66,32 @@ def check_trainable(recipe: Recipe) -> DataFacts:
             f"channels; set image_size={facts.image_size} and channels={facts.channels} "
             f"(got {recipe.image_size} and {recipe.channels})"
         )
+    _check_drawn(recipe)
     return facts
+
+
+_OF_STORED_IMAGES = (
+    "crop",
+    "flip",
+    "eval_crop_ratio",
+    "randaugment_layers",
+    "randaugment_magnitude",
+    "train_split",
+    "eval_split",
+    "fewshot_data",
+)
+
+
+def _check_drawn(recipe: Recipe) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    for name in _OF_STORED_IMAGES:
+        value, default = getattr(recipe, name), defaults[name]
+        if value != default:
+            raise ValueError(
+                f"{name}={value!r} does nothing for data={recipe.data!r}, which is drawn as it is "
+                f"trained on and brings its own images to measure on; leave it at {default!r}, or "
+                f"name images on disk as {', '.join(f'{kind}:PLACE' for kind in KINDS)}"
+            )
 
 
 def _stored_facts(recipe: Recipe) -> DataFacts:

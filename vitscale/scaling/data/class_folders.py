@@ -6,8 +6,10 @@ which is one split named "train". Classes are numbered in the order of their sor
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from vitscale.scaling.data.folders import in_data_folder
 from vitscale.scaling.data.stored import Record, Records, StoredSet
@@ -33,18 +35,17 @@ def folder_set(place: str) -> StoredSet:
     than in another.
     """
     folder = in_data_folder(place)
-    files = class_files(folder)
-    names = class_names(folder, files)
+    found = _found(folder)
     return StoredSet(
         name=f"folder:{place}",
         location=folder,
-        classes=len(names),
-        class_names=names,
-        splits={split: sum(map(len, by_class.values())) for split, by_class in files.items()},
+        classes=len(found.names),
+        class_names=found.names,
+        splits={split: sum(map(len, by_class.values())) for split, by_class in found.files.items()},
         image_shape=None,
         channels=None,
         fingerprint="",  # only what is kept decoded needs one
-        records=functools.partial(_records, folder, files, names),
+        records=functools.partial(_records, folder, found),
     )
 
 
@@ -117,12 +118,57 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _records(
-    folder: Path, files: dict[str, dict[str, list[Path]]], names: tuple[str, ...], split: str
-) -> Records:
-    labelled = [(path, label) for label, name in enumerate(names) for path in files[split][name]]
-    # In the order of a hash, as TFDS has them, so that a slice of the split has all classes in it.
-    labelled.sort(key=lambda example: hash_of(folder, example[0]))
+class _Found(NamedTuple):
+    """What a walk through a folder found, and when each folder in it had last changed."""
+
+    files: dict[str, dict[str, list[Path]]]
+    names: tuple[str, ...]
+    changed: dict[str, int]
+    labelled: dict[str, list[tuple[Path, int]]]
+    """Files and labels of the splits that have been opened, in the order of their numbers."""
+
+
+_FOUND: dict[Path, _Found] = {}
+"""Of each folder the latest walk: one through a million files takes long, and every trial asks."""
+
+
+def _found(folder: Path) -> _Found:
+    found = _FOUND.get(folder)
+    if found is None or not _unchanged(found.changed):
+        changed = _changed(folder)  # before the walk, so that no change during it goes unseen
+        files = class_files(folder)
+        found = _FOUND[folder] = _Found(files, class_names(folder, files), changed, {})
+    return found
+
+
+def _changed(folder: Path) -> dict[str, int]:
+    """When each folder from `folder` down last changed, in ns: a file that comes or goes changes its
+    folder, so files need no look."""
+    times = {}
+    for at, inside, _ in os.walk(folder, followlinks=True):
+        times[at] = os.stat(at).st_mtime_ns
+        if len(Path(at).relative_to(folder).parts) > 1:
+            # Splits and classes may be links; within a class they are not followed.
+            inside[:] = [name for name in inside if not os.path.islink(os.path.join(at, name))]
+    return times
+
+
+def _unchanged(times: dict[str, int]) -> bool:
+    try:
+        return all(os.stat(at).st_mtime_ns == time for at, time in times.items())
+    except OSError:  # a folder is gone
+        return False
+
+
+def _records(folder: Path, found: _Found, split: str) -> Records:
+    if split not in found.labelled:
+        of_split = found.files[split]
+        labelled = [
+            (path, label) for label, name in enumerate(found.names) for path in of_split[name]
+        ]
+        # In the order of a hash, as TFDS has them, so that a slice of the split has all classes in it.
+        found.labelled[split] = sorted(labelled, key=lambda example: hash_of(folder, example[0]))
+    labelled = found.labelled[split]
 
     def read(numbers: Sequence[int]) -> list[Record]:
         chosen = [labelled[int(number)] for number in numbers]

@@ -8,6 +8,9 @@ from PIL import Image
 
 from vitscale.scaling.data.stored import Record
 
+DECODING_VERSION = 1
+"""Raised with every change here that gives other pixels for the same file: it names what is kept decoded."""
+
 MODES = {1: "L", 3: "RGB"}
 """Pillow's mode for each number of channels."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from vitscale.scaling.data.cut import labels_of, named
-from vitscale.scaling.data.decode import opened, pixels
+from vitscale.scaling.data.decode import DECODING_VERSION, opened, pixels
 from vitscale.scaling.data.folders import decoded_folder
 from vitscale.scaling.data.stored import Records, StoredSet
 
@@ -37,7 +37,7 @@ def decoded_split(stored: StoredSet, split: str, channels: int) -> Decoded:
     Raises `ValueError` that names the example for a damaged image, one of another size than the
     set's, and a label out of range.
     """
-    folder = decoded_folder() / f"{stored.fingerprint}-{split}-{channels}"
+    folder = decoded_folder() / f"{stored.fingerprint}-{split}-{channels}-v{DECODING_VERSION}"
     if not folder.is_dir():
         _decode(stored, split, channels, folder)
     return Decoded(
@@ -71,7 +71,10 @@ def _decode(stored: StoredSet, split: str, channels: int, folder: Path) -> None:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(decode, range(0, records.examples, _CHUNK)))
         images.flush()
-        np.save(aside / "labels.npy", labels)
+        with (aside / "labels.npy").open("wb") as file:
+            np.save(file, labels)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could leave them empty behind the new name
         try:
             aside.rename(folder)
         except OSError:

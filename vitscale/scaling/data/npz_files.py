@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vitscale.scaling.data.folders import in_data_folder
-from vitscale.scaling.data.stored import Record, Records, StoredSet
+from vitscale.scaling.data.stored import SMALL_SIDE, Record, Records, StoredSet
 
 
 def npz_set(place: str) -> StoredSet:
@@ -43,15 +43,15 @@ def npz_set(place: str) -> StoredSet:
         image_shape=(height, width),
         channels=channels,
         fingerprint=hashlib.sha256(repr(facts).encode()).hexdigest()[:16],
-        records=functools.partial(_records, path, prefixes),
+        # Smaller images are kept decoded on disk, and need not stay in memory for it.
+        records=functools.partial(_records, path, prefixes, max(height, width) > SMALL_SIDE),
     )
 
 
-def _records(path: Path, prefixes: dict[str, str], split: str) -> Records:
-    prefix = prefixes[split]
-    with np.load(path, allow_pickle=False) as arrays:
-        images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-    images = images.reshape(*images.shape[:3], -1)
+def _records(path: Path, prefixes: dict[str, str], held: bool, split: str) -> Records:
+    prefix, status = prefixes[split], path.stat()
+    read_arrays = _held if held else _read
+    images, labels = read_arrays(path, prefix, status.st_size, status.st_mtime_ns)
 
     def read(numbers: Sequence[int]) -> list[Record]:
         return [Record(images[number], int(labels[number])) for number in numbers]
@@ -61,6 +61,21 @@ def _records(path: Path, prefixes: dict[str, str], split: str) -> Records:
         read=read,
         name_of=lambda number: f"{prefix}images[{number}] of {path}",
     )
+
+
+def _read(path: Path, prefix: str, size: int, mtime_ns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images with an axis of channels, and labels; size and time tell one state of the file from
+    another."""
+    with np.load(path, allow_pickle=False) as arrays:
+        images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    images = images.reshape(*images.shape[:3], -1)
+    images.flags.writeable = labels.flags.writeable = False  # all who open the split share them
+    return images, labels
+
+
+# Lanes and trials open the same few splits again and again. Four: what a set is trained and measured
+# on, and the pool and test of one other to probe on.
+_held = functools.lru_cache(maxsize=4)(_read)
 
 
 def _arrays(path: Path) -> list[str]:

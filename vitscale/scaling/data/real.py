@@ -1,11 +1,10 @@
 """Stored images as a source to train on and to measure on."""
 
 import functools
-import re
 
 from vitscale.scaling.data.batch import FewshotTask, Source
 from vitscale.scaling.data.image_sets import stored_images
-from vitscale.scaling.data.selection import fewshot_selection, selection_of
+from vitscale.scaling.data.selection import fewshot_selection, metric_prefix, selection_of
 from vitscale.scaling.data.streams import stream
 from vitscale.scaling.recipe import Recipe
 
@@ -25,17 +24,6 @@ def real_source(recipe: Recipe) -> Source:
             for data in recipe.fewshot_data or (recipe.data,)
         },
     )
-
-
-def metric_prefix(data: str) -> str:
-    """What metrics on a data set begin with: its name in lower case letters, digits and `_`.
-
-    The kind, the version and the folders of a path are left out.
-    """
-    kind, _, place = data.partition(":")
-    name = place.partition(":")[0] if kind == "tfds" else place.rstrip("/").rpartition("/")[2]
-    name = name.removesuffix(".npz")
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or kind
 
 
 def _task(data: str, recipe: Recipe) -> FewshotTask:

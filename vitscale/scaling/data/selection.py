@@ -4,6 +4,7 @@ Pure Python but for numpy: no image is opened.
 """
 
 import dataclasses
+import re
 
 from vitscale.scaling.data.kinds import stored_set
 from vitscale.scaling.data.splits import Part, evaluation_split, parts_of
@@ -28,8 +29,9 @@ def selection_of(recipe: Recipe) -> Selection:
     """The images of a recipe whose data is stored.
 
     Raises `ValueError` where the data set or a split is missing, and where images, channels or the
-    batch do not fit the recipe.
+    batch do not fit the recipe, and where the metrics of two few-shot sets would have one name.
     """
+    _check_metric_names(recipe)
     stored = stored_set(recipe.data)
     selection = Selection(
         stored=stored,
@@ -65,6 +67,17 @@ def fewshot_selection(
 POOL_EXAMPLES = 65_000
 
 
+def metric_prefix(data: str) -> str:
+    """What metrics on a data set begin with: its name in lower case letters, digits and `_`.
+
+    The kind, the version and the folders of a path are left out.
+    """
+    kind, _, place = data.partition(":")
+    name = place.partition(":")[0] if kind == "tfds" else place.rstrip("/").rpartition("/")[2]
+    name = name.removesuffix(".npz")
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or kind
+
+
 def _first(parts: tuple[Part, ...], examples: int) -> tuple[Part, ...]:
     kept = []
     for part in parts:
@@ -72,6 +85,18 @@ def _first(parts: tuple[Part, ...], examples: int) -> tuple[Part, ...]:
         if taken > 0:
             kept.append(part._replace(stop=part.start + taken))
     return tuple(kept)
+
+
+def _check_metric_names(recipe: Recipe) -> None:
+    named: dict[str, str] = {}
+    for data in recipe.fewshot_data:
+        prefix = metric_prefix(data)
+        if prefix in named:
+            raise ValueError(
+                f"fewshot_data: the metrics of {named[prefix]!r} and of {data!r} would both be named "
+                f"{prefix!r}; leave one of them out, or give its folder or file another name"
+            )
+        named[prefix] = data
 
 
 def _check_overlap(recipe: Recipe, selection: Selection) -> None:
@@ -87,6 +112,11 @@ def _check_overlap(recipe: Recipe, selection: Selection) -> None:
 
 
 def _check_images(recipe: Recipe, stored: StoredSet) -> None:
+    if stored.channels not in (None, 1, 3):
+        raise ValueError(
+            f"data={stored.name!r} has images of {stored.channels} channels, but only grey (1) and "
+            f"colour (3) can be trained on; store them again as one of the two"
+        )
     if recipe.channels not in (1, 3):
         raise ValueError(f"channels={recipe.channels}: stored images are grey (1) or in colour (3)")
     if stored.channels is not None and recipe.channels != stored.channels:
@@ -102,4 +132,10 @@ def _check_images(recipe: Recipe, stored: StoredSet) -> None:
             f"as they are; "
             + (f"set image_size={width}, or " if height == width else "")
             + f"use crop='inception' or 'pad', which resize (got image_size={recipe.image_size})"
+        )
+    if recipe.crop == "none" and recipe.eval_crop_ratio < 1:
+        raise ValueError(
+            f"crop='none' trains on whole images, but eval_crop_ratio={recipe.eval_crop_ratio:g} "
+            f"would measure on their enlarged middle; set eval_crop_ratio=1, or use "
+            f"crop='inception', which trains on parts of images"
         )
