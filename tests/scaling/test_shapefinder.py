@@ -342,6 +342,24 @@ class TestJournal:
             open_journal(path, other)
 
     @pytest.mark.parametrize(
+        "foreign",
+        [
+            b"precious",
+            b"{",
+            b'{"conditions": ["rain"]}',
+            b"\x89PNG\r\n\x1a\n\x00\xff\xfe",
+            b"first line\nsecond line",
+            b'{"conditions": ["rain"]}\n{"fou',
+        ],
+    )
+    def test_a_foreign_file_is_refused_and_left_byte_for_byte(self, tmp_path, foreign):
+        path = tmp_path / "foreign"
+        path.write_bytes(foreign)
+        with pytest.raises(ValueError, match=r"another kind of file|is not|expected the keys"):
+            open_journal(path, CONDITIONS)
+        assert path.read_bytes() == foreign
+
+    @pytest.mark.parametrize(
         ("line", "message"),
         [
             ("not json", "line 2 is not JSON"),
@@ -377,10 +395,6 @@ class TestJournal:
         other.write_bytes(b"")
         with pytest.raises(ValueError, match="is empty; fill it with"):
             read_journal(other)
-        other.write_bytes(b"precious")
-        with pytest.raises(ValueError, match="is another kind of file; use another --out"):
-            open_journal(other, CONDITIONS)
-        assert other.read_bytes() == b"precious"
         other.write_bytes(b"\xff\n")
         with pytest.raises(ValueError, match="is not text"):
             read_journal(other)

@@ -17,6 +17,7 @@ from vitscale.scaling.shape import Shape
 T = TypeVar("T")
 
 _MAY_CHANGE = ("memory_bytes", "memory_source")
+_BEGINNING = b'{"conditions": {"device_kind": "'
 
 
 class Journal(NamedTuple):
@@ -56,11 +57,17 @@ def read_journal(path: Path) -> Journal:
 def open_journal(path: Path, conditions: Conditions) -> dict[Shape, Found]:
     """What `path` holds already, made ready to be appended to under `conditions`.
 
-    Raises `ValueError` where it was made under others, naming the first that differs.
+    Raises `ValueError` where it was made under others, naming the first that differs, or is another
+    kind of file; what is refused is left as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _cut_incomplete_line(path)
-    if not path.exists() or not path.stat().st_size:
+    content = path.read_bytes() if path.exists() else b""
+    whole = content.rfind(b"\n") + 1
+    if not whole:
+        if content and not content.startswith(_BEGINNING):
+            raise ValueError(f"{path} is another kind of file; use another --out")
+        if content:
+            os.truncate(path, 0)
         append(path, conditions)
         return {}
     journal = read_journal(path)
@@ -71,6 +78,8 @@ def open_journal(path: Path, conditions: Conditions) -> dict[Shape, Found]:
                 f"{path} was measured with {name}={before}, and now {name} is {value}; use another "
                 f"--out or delete the file"
             )
+    if whole < len(content):
+        os.truncate(path, whole)
     if conditions != journal.conditions:
         append(path, conditions)
     return journal.found
@@ -84,18 +93,6 @@ def append(path: Path, entry: Conditions | Found) -> None:
         file.write(line.encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def _cut_incomplete_line(path: Path) -> None:
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole == len(content):
-        return
-    if not whole and not b'{"conditions": '.startswith(content[:15]):
-        raise ValueError(f"{path} is another kind of file; use another --out")
-    os.truncate(path, whole)
 
 
 def _entry(line: str, where: str) -> Conditions | Found:
