@@ -158,6 +158,17 @@ class TestShape:
         out = capsys.readouterr().out
         assert "fits cpu with 2 GB" in out and "images/s" in out
 
+    def test_the_model_is_that_of_the_file(self, tmp_path, compiled, capsys):
+        run(finder(tmp_path, patch=4, readout="map"))
+        flags = ["shape", "--flops", "1e14", "--fits", str(tmp_path / "found.jsonl")]
+        capsys.readouterr()
+        assert cli.run([*flags, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        setting = {name: found["setting"][name] for name in ("patch", "image_size", "readout")}
+        assert setting == {"patch": 4, "image_size": 16, "readout": "map"}
+        assert cli.run([*flags, "--image-size", "32"]) == 2
+        assert "has image_size=32; run vitscale shapefinder" in capsys.readouterr().err
+
     def test_other_models_and_other_files_are_refused(self, file, capsys):
         for flags, words in (
             (["--patch", "16", "--fits", str(file)], "patch=14, but the model has patch=16"),

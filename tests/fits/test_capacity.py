@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -173,7 +174,7 @@ class TestAnswer:
     SETTING = Setting(heads=16)
 
     def test_where_the_optimum_fits_nothing_changes_but_the_time(self):
-        capacity = tried(grid((2048,), (64,), (8192,)), limit=10**13)
+        capacity = tried(grid((768, 2048), (8, 64), (1024, 8192), heads=16), limit=10**13)
         with_device = answer(self.RULE, 1e21, self.SETTING, capacity=capacity)
         without = answer(self.RULE, 1e21, self.SETTING)
         assert with_device.shape == without.shape and with_device.warnings == without.warnings
@@ -211,6 +212,22 @@ class TestAnswer:
             ValueError, match=r"tried with patch=14, but the model has patch=16; run"
         ):
             answer(self.RULE, 1e21, Setting(patch=16), capacity=tried(grid()))
+        both = r"or ask with --patch 14 --image-size 224$"
+        with pytest.raises(ValueError, match=both):
+            answer(self.RULE, 1e21, Setting(patch=16, image_size=32), capacity=tried(grid()))
+
+    def test_outside_the_measured_sizes_estimates_are_said_to_be_extrapolated(self):
+        small = tried(grid((512, 768), (8,), (2048, 4096), heads=16), limit=10**13)
+        found = answer(self.RULE, 1e21, self.SETTING, capacity=small)
+        assert found.shape.depth > 8 and found.shape.width > 768
+        for what in ("memory", "speed"):
+            (warning,) = (w for w in found.warnings if w.startswith(f"{what} on the device"))
+            assert f"width={found.shape.width} (measured: 512-768)" in warning
+            assert f"depth={found.shape.depth} (measured: 8)" in warning
+            assert re.search(r"leaving one out at a time, is ±\d+%$", warning)
+        two = dataclasses.replace(small, found=dict(list(small.found.items())[:2]))
+        warnings = answer(self.RULE, 1e21, self.SETTING, capacity=two).warnings
+        assert sum(w.endswith("is unknown") for w in warnings) == 2
 
 
 def test_rounding_takes_the_nearest_of_all_that_are_accepted():

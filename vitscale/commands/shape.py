@@ -8,6 +8,7 @@ from vitscale.commands.output import output
 
 if TYPE_CHECKING:
     from vitscale.fits.answer import Setting
+    from vitscale.fits.device.capacity import Capacity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +31,18 @@ class ShapeFor:
     sovit-multitask."""
     fits: Path | None = None
     """What `vitscale shapefinder --out` wrote: take the nearest shape that fits that device, and say
-    how long it trains there."""
+    how long it trains there. Without --fit, the model is the one that was measured there."""
     emit: Path | None = None
     """Folder to write the configs for timm, Hugging Face and big_vision into."""
     classes: int = 0
     """Outputs of the classifier in the emitted configs; 0 for none."""
     patch: int | None = None
-    """Patch size in pixels (default: the fit's, or 14)."""
+    """Patch size in pixels (default: that of --fit, else of --fits, else 14)."""
     image_size: int | None = None
-    """Image size in pixels (default: the fit's, or 224)."""
+    """Image size in pixels (default: that of --fit, else of --fits, else 224)."""
     readout: Literal["gap", "map", "tok"] | None = None
-    """Mean over tokens, attention pooling, or class token (default: the fit's, or gap)."""
+    """Mean over tokens, attention pooling, or class token (default: that of --fit, else of --fits, else
+    gap)."""
     heads: int | None = None
     """Number of attention heads; the width becomes a multiple of it."""
     head_dim: int | None = None
@@ -54,7 +56,7 @@ class ShapeFor:
 
 
 def run(command: ShapeFor) -> int:
-    from vitscale.fits.answer import Setting, answer, emit_answer
+    from vitscale.fits.answer import answer, emit_answer
     from vitscale.fits.device.capacity import read_capacity
     from vitscale.fits.fit_file import read_fit
     from vitscale.fits.rule import flops_like, published_rule
@@ -62,8 +64,9 @@ def run(command: ShapeFor) -> int:
     if (command.flops is None) == (command.like is None):
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
     measured = None
+    capacity = None if command.fits is None else read_capacity(command.fits)
     if command.fit is None:
-        rule, setting = published_rule(command.rule), Setting(heads=16)
+        rule, setting = published_rule(command.rule), _published_setting(capacity)
     else:
         content = read_fit(command.fit)
         rule, setting, measured = content.rule(), content.setting, content.measured_flops()
@@ -73,7 +76,7 @@ def run(command: ShapeFor) -> int:
         budget,
         _changed(setting, command),
         measured_flops=measured,
-        capacity=None if command.fits is None else read_capacity(command.fits),
+        capacity=capacity,
     )
     written = []
     if command.emit is not None:
@@ -81,6 +84,23 @@ def run(command: ShapeFor) -> int:
     lines = [*found.lines(), *(f"wrote {path}" for path in written)]
     output(command.json, found.to_dict() | {"written": list(map(str, written))}, lambda: lines)
     return 0
+
+
+def _published_setting(capacity: "Capacity | None") -> "Setting":
+    """The paper's setting, for the model that the device was measured with."""
+    from vitscale.fits.answer import Setting
+
+    setting = Setting(heads=16)
+    if capacity is None:
+        return setting
+    conditions = capacity.conditions
+    return dataclasses.replace(
+        setting,
+        patch=conditions.patch,
+        image_size=conditions.image_size,
+        channels=conditions.channels,
+        readout=conditions.readout,
+    )
 
 
 def _changed(setting: "Setting", command: ShapeFor) -> "Setting":

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from vitscale.fits.device.capacity import Capacity
-from vitscale.fits.device.choice import OnDevice, fitting_shape, on_device
+from vitscale.fits.device.choice import (
+    OnDevice,
+    extrapolation_warnings,
+    fitting_shape,
+    on_device,
+)
 from vitscale.fits.export import write_all
 from vitscale.fits.rounding import round_shape
 from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
@@ -180,6 +185,7 @@ def answer(
             *_start_warnings(rule, setting),
             *_interval_warnings(rule, sizes),
             *moved,
+            *(extrapolation_warnings(capacity, shape) if capacity else []),
         ),
         device=None if capacity is None else on_device(capacity, shape, images),
     )

@@ -113,13 +113,16 @@ class Capacity:
             "channels": channels,
             "readout": readout,
         }
-        for name, value in wanted.items():
-            measured = getattr(self.conditions, name)
-            if measured != value:
-                raise ValueError(
-                    f"the shapes were tried with {name}={measured}, but the model has "
-                    f"{name}={value}; run vitscale shapefinder for {name}={value}"
-                )
+        tried = {name: getattr(self.conditions, name) for name in wanted}
+        other = [name for name in wanted if tried[name] != wanted[name]]
+        if not other:
+            return
+        had, has = (", ".join(f"{n}={values[n]}" for n in other) for values in (tried, wanted))
+        flags = [f"--{n.replace('_', '-')} {tried[n]}" for n in other if n != "channels"]
+        raise ValueError(
+            f"the shapes were tried with {had}, but the model has {has}; run vitscale shapefinder "
+            f"for {has}" + (f", or ask with {' '.join(flags)}" if flags else "")
+        )
 
 
 def _sizes(shape: Shape) -> Int[np.ndarray, " sizes"]:

@@ -72,6 +72,31 @@ def fitting_shape(capacity: Capacity, rounded: Callable[..., Shape]) -> tuple[Sh
     return shape, [f"the optimum ({nearest}) does not fit {where}; this is the nearest that does"]
 
 
+def extrapolation_warnings(capacity: Capacity, shape: Shape) -> list[str]:
+    """Which estimates of `shape` lie outside the sizes that were measured, and how far they are off
+    inside, where that is known."""
+    found = []
+    for what, model, last in (
+        ("memory", capacity.memory_model, "heads"),
+        ("speed", capacity.speed_model, "head_dim"),
+    ):
+        if model is None:
+            continue
+        outside = []
+        for name in ("width", "depth", "mlp_dim", last):
+            measured = [getattr(other, name) for other in model.shapes]
+            if not min(measured) <= getattr(shape, name) <= max(measured):
+                span = "-".join(map(str, sorted({min(measured), max(measured)})))
+                outside.append(f"{name}={getattr(shape, name)} (measured: {span})")
+        if outside:
+            known = "unknown" if model.error is None else f"±{percent(model.error)}"
+            found.append(
+                f"{what} on the device is extrapolated to {', '.join(outside)}; the error of estimates "
+                f"between the measured shapes, leaving one out at a time, is {known}"
+            )
+    return found
+
+
 def on_device(capacity: Capacity, shape: Shape, images: float) -> OnDevice:
     """What is known of training `shape` on `images` images."""
     conditions = capacity.conditions
