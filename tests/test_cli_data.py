@@ -84,7 +84,7 @@ def test_digits_need_no_download(home, capsys):
         (["info", "tfds:pets"], "data='tfds:pets' is not in "),
         (["info", "pets"], "data='pets' is unknown; name images as tfds:PLACE, folder:PLACE"),
         (["prepare", "Pets", "--from", "."], "'Pets' cannot name a TFDS data set"),
-        (["prepare", "pets", "--from", "/nowhere"], "/nowhere is not a folder"),
+        (["prepare", "pets", "--from", "/nowhere"], "/nowhere does not exist; name a folder"),
     ],
 )
 def test_refusals_are_one_sentence(command, sentence, capsys):

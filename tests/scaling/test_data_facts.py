@@ -145,7 +145,15 @@ def test_other_sets_are_refused(home, changes, message):
         ),
         ({"data": "tfds:a b"}, r"data='tfds:a b' is not NAME, NAME/CONFIG or either with :VERSION"),
         ({"data": "tfds:"}, r"data='tfds:' is unknown"),
-        ({"data": "folder:nowhere"}, r"nowhere is not a folder"),
+        (
+            {"data": "folder:nowhere"},
+            r"nowhere does not exist; name a folder that has one for each",
+        ),
+        (
+            {"data": "folder:things"},
+            r"things is a prepared data set, not a folder of images; name it data='tfds:things'",
+        ),
+        ({"data": "folder:things/1.0.0/features.json"}, r"features.json is not a folder"),
         ({"data": "npz:nowhere.npz"}, r"there is no file .*nowhere.npz"),
     ],
 )
@@ -292,6 +300,31 @@ def test_arrays_with_more_channels_than_colours_are_refused(home, channels):
         (
             {"images": np.zeros((3, 8, 8), np.uint8), "labels": np.arange(3) - 1},
             r"labels holds -1; classes are counted from 0",
+        ),
+        (
+            {"images": np.zeros((0, 8, 8), np.uint8), "labels": np.arange(0)},
+            r"images of shape \(0, 8, 8\) holds no image; fill it, or take it and its labels away",
+        ),
+        (
+            {"images": np.uint8(3), "labels": np.arange(3)},
+            r"images is uint8 of shape \(\); images are uint8",
+        ),
+        (
+            {
+                "train_images": np.zeros((3, 8, 8), np.uint8),
+                "test_images": np.zeros((3, 8, 8), np.uint8),
+                "test_labels": np.arange(3),
+            },
+            r"has train_images without train_labels \(its arrays are .*\); add the labels, or take",
+        ),
+        (
+            {
+                "train_images": np.zeros((10, 8, 8), np.uint8),
+                "train_labels": np.arange(10),
+                "test_images": np.zeros((4, 8, 8), np.uint8),
+                "test_labels": np.array([0, 12, 12, 11]),
+            },
+            r"train has 10 classes and test has 3; no image of train has the label 11, 12; number",
         ),
     ],
 )

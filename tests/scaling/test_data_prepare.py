@@ -113,21 +113,49 @@ def damage(photos: Path) -> list[Path]:
     return [cut, text, moving]
 
 
-def test_damaged_files_are_named(photos, tmp_path):
+def test_damaged_files_are_all_named(photos, tmp_path):
     damage(photos)
-    with pytest.raises(
-        ValueError, match=r"china/.* is not a readable image \(.*leave out all such"
-    ):
-        prepare_folder("set", photos, data_dir=tmp_path)
+    (photos / "flower" / "007.jpg").write_bytes(b"")
+    with pytest.raises(ValueError) as refusal:
+        prepare_folder("set", photos, data_dir=tmp_path, validation=0.5)
+    message = str(refusal.value)
+    assert message.startswith(f"{photos} holds files that are no readable image, 4 of 42: ")
+    for name in ("china/003.jpg", "china/a.jpg", "china/b.gif", "flower/007.jpg"):
+        assert message.count(f"{name} (") == 1
+    assert message.endswith("or leave out all such files with --skip-corrupt")
     assert not (tmp_path / "set" / "1.0.0").exists()
     assert not list(tmp_path.glob(".preparing*"))
+
+
+@pytest.mark.parametrize("damaged", [19, 20])
+def test_of_many_damaged_files_the_first_are_named(tmp_path, damaged):
+    photos = photo_folder(tmp_path / "photos", 12)
+    for file in sorted(photos.rglob("*.jpg"))[:damaged]:
+        file.write_bytes(b"")
+    for number in range(3):
+        (photos / "flower" / f"z{number}.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"{damaged + 3} of 27: .* and {damaged - 17} more; rep"):
+        prepare_folder("set", photos, data_dir=tmp_path, validation=0)
+
+
+def test_a_split_of_damaged_files_alone_is_refused(tmp_path):
+    photos = photo_folder(tmp_path / "photos" / "train", 2).parent
+    photo_folder(photos / "val", 2)
+    for file in (photos / "val").rglob("*.jpg"):
+        file.write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"none of the files for 'validation' in .*photos is a read"
+    ):
+        prepare_folder("set", photos, data_dir=tmp_path, skip_corrupt=True)
 
 
 def test_damaged_files_are_left_out_and_listed(photos, tmp_path):
     files = damage(photos)
     prepared = prepare_folder("set", photos, data_dir=tmp_path, skip_corrupt=True, validation=0)
     assert sorted(skipped.file for skipped in prepared.skipped) == sorted(files)
-    assert "it has several frames; keep one" in {skipped.reason for skipped in prepared.skipped}
+    reasons = {skipped.file.name: skipped.reason for skipped in prepared.skipped}
+    assert reasons["b.gif"] == "it has several frames; keep one"
+    assert reasons["a.jpg"] == "its bytes are of no image format that Pillow knows"
     assert prepared.splits == {"train": 39} and len(read(prepared.folder, "train")) == 39
 
 

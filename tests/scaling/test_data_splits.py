@@ -83,6 +83,10 @@ def test_the_split_to_measure_on_is_found(splits, chosen):
             "trian",
             r"data='tfds:birds' has no split 'trian'; its splits are train \(10\), test \(4\)",
         ),
+        (
+            "validation",
+            r"splits are train \(10\), test \(4\); name one of them, or keep .*'train\[99%:\]'",
+        ),
         ("train[1:2:3]", r"'train\[1:2:3\]' is not a split or a slice of one; write \"train\""),
         ("train[:0%]", r"'train\[:0%\]' of data='tfds:birds' is empty: 'train' has 10 examples"),
         ("train[5:50%]", r"'train\[5:50%\]' mixes examples and percentages"),

@@ -52,11 +52,20 @@ def folder_set(place: str) -> StoredSet:
 def class_files(folder: Path) -> dict[str, dict[str, list[Path]]]:
     """Image files by split and class, sorted.
 
-    Raises `ValueError` where the folder does not exist, where it mixes folders of splits with
-    others, and where a class has no image.
+    Raises `ValueError` where the folder does not exist, where it is a prepared data set or mixes
+    folders of splits with others, and where a class has no image.
     """
+    if not folder.exists():
+        raise ValueError(
+            f"{folder} does not exist; name a folder that has one for each class in it"
+        )
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
+    if any(folder.glob("*/dataset_info.json")):
+        raise ValueError(
+            f"{folder} is a prepared data set, not a folder of images; name it "
+            f"data='tfds:{folder.name}', or name the folder of your images by its absolute path"
+        )
     inside = _folders(folder)
     splits = [path for path in inside if path.name in SPLITS]
     others = [path.name for path in inside if path.name not in SPLITS]

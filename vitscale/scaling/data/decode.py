@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vitscale.scaling.data.stored import Record
 
@@ -58,9 +58,17 @@ ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What Pillow raises for damaged images (`SyntaxError` for PNG chunks)."""
 
 
+def reason(error: Exception) -> str:
+    """Why an image cannot be read: what Pillow says, where that is of use to a reader."""
+    if isinstance(error, UnidentifiedImageError):
+        # Pillow names what it was given, which is bytes somewhere in memory.
+        return "its bytes are of no image format that Pillow knows"
+    return str(error)
+
+
 def unreadable(data: str, example: str, error: Exception) -> ValueError:
     """The error that names a damaged image."""
     return ValueError(
-        f"data={data!r}: {example} is not a readable image ({error}); repair it or take it away, or "
-        f"prepare the set again with `vitscale data prepare --skip-corrupt`"
+        f"data={data!r}: {example} is not a readable image ({reason(error)}); repair it or take it "
+        f"away, or prepare the set again with `vitscale data prepare --skip-corrupt`"
     )

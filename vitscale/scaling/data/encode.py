@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from vitscale.scaling.data.decode import ERRORS, MODES, in_mode
+from vitscale.scaling.data.decode import ERRORS, MODES, in_mode, reason
 
 _QUALITY = 95
 _GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
@@ -63,7 +63,7 @@ def encoded(path: Path, *, channels: int, max_side: int | None) -> bytes:
                 converted = converted.resize(size, Image.Resampling.LANCZOS)
             return _bytes(converted, "JPEG" if kind in ("JPEG", "MPO") else "PNG")
     except ERRORS as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(reason(error)) from error
 
 
 def _bytes(image: Image.Image, kind: str) -> bytes:

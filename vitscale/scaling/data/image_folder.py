@@ -13,6 +13,9 @@ from vitscale.scaling.data.class_folders import class_files, class_names, hash_o
 from vitscale.scaling.data.encode import encoded, looked_at
 from vitscale.scaling.data.tfds_writer import Encoded, check_free, write_tfds
 
+_NAMED = 20
+"""Damaged files that a refusal names; of more than these it gives the count."""
+
 Report = Callable[[int, int], None]
 """Told how many images are done, and of how many."""
 
@@ -127,7 +130,11 @@ class _Work:
         self.skipped: list[Skipped] = []
 
     def examples(self, split: str, files: list[tuple[Path, int]]) -> Iterator[Encoded]:
-        """The readable files of a split. Raises `ValueError` for others, unless they are skipped."""
+        """The readable files of a split.
+
+        Raises `ValueError` for the others, unless they are skipped: once for those of all splits, or
+        after a split that has no readable file at all.
+        """
         self.written[split] = 0
         for path, label, image in self._in_threads(files):
             self._done += 1
@@ -135,15 +142,28 @@ class _Work:
             try:
                 content = image.result()
             except ValueError as error:
-                if not self._skip_corrupt:
-                    raise ValueError(
-                        f"{path} is not a readable image ({error}); repair it or take it away, or "
-                        f"leave out all such files with --skip-corrupt"
-                    ) from error
                 self.skipped.append(Skipped(path, str(error)))
                 continue
             self.written[split] += 1
             yield Encoded(path.relative_to(self._source).as_posix(), content, label)
+        empty = not self.written[split]
+        if self._skip_corrupt and empty:
+            raise ValueError(
+                f"none of the files for {split!r} in {self._source} is a readable image"
+            )
+        if self.skipped and not self._skip_corrupt and (empty or self._done == self._total):
+            raise self._refusal()
+
+    def _refusal(self) -> ValueError:
+        named = ", ".join(
+            f"{file.relative_to(self._source)} ({reason})" for file, reason in self.skipped[:_NAMED]
+        )
+        more = len(self.skipped) - _NAMED
+        return ValueError(
+            f"{self._source} holds files that are no readable image, {len(self.skipped)} of "
+            f"{self._done}: {named}{f' and {more} more' if more > 0 else ''}; repair them or take "
+            f"them away, or leave out all such files with --skip-corrupt"
+        )
 
     def _in_threads(
         self, files: list[tuple[Path, int]]

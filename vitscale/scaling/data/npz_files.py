@@ -19,7 +19,8 @@ from vitscale.scaling.data.stored import SMALL_SIDE, Record, Records, StoredSet
 def npz_set(place: str) -> StoredSet:
     """Facts of the .npz file at `place`; the images themselves are not read.
 
-    Raises `ValueError` where it is missing or not an .npz file, and for arrays of other kinds.
+    Raises `ValueError` where it is missing or not an .npz file, for arrays of other kinds, and where
+    another split has classes that no image of "train" has.
     """
     path = in_data_folder(place)
     try:
@@ -29,8 +30,9 @@ def npz_set(place: str) -> StoredSet:
     except (zipfile.BadZipFile, ValueError) as error:
         raise ValueError(f"data='npz:{place}': {path} is not an .npz file ({error})") from None
     prefixes = _prefixes(path, shapes)
-    labels = {split: _labels(path, prefix, shapes) for split, prefix in prefixes.items()}
     sizes = {_image_shape(path, f"{prefix}images", shapes) for prefix in prefixes.values()}
+    labels = {split: _labels(path, prefix, shapes) for split, prefix in prefixes.items()}
+    _check_classes(path, labels)
     if len(sizes) > 1:
         raise ValueError(f"{path}: images differ between splits: {sorted(sizes)}")
     (height, width, channels), status = sizes.pop(), path.stat()
@@ -98,7 +100,12 @@ def _header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
 def _prefixes(path: Path, arrays: Iterable[str]) -> dict[str, str]:
     """What the names of each split's arrays begin with."""
     prefixes = [name.removesuffix("images") for name in arrays if name.endswith("images")]
-    prefixes = [prefix for prefix in prefixes if f"{prefix}labels" in arrays]
+    unlabelled = [f"{prefix}images" for prefix in prefixes if f"{prefix}labels" not in arrays]
+    if unlabelled:
+        raise ValueError(
+            f"{path} has {unlabelled[0]} without {unlabelled[0].removesuffix('images')}labels (its "
+            f"arrays are {', '.join(arrays)}); add the labels, or take these images away"
+        )
     if not prefixes:
         raise ValueError(
             f"{path} has the arrays {', '.join(arrays) or '(none)'}; it needs images and labels, or "
@@ -116,6 +123,10 @@ def _image_shape(
             f"{path}: {name} is {dtype} of shape {shape}; images are uint8 of shape "
             f"(n, height, width) or (n, height, width, channels)"
         )
+    if 0 in shape:
+        raise ValueError(
+            f"{path}: {name} of shape {shape} holds no image; fill it, or take it and its labels away"
+        )
     return shape[1], shape[2], shape[3] if len(shape) == 4 else 1
 
 
@@ -123,7 +134,7 @@ def _labels(
     path: Path, prefix: str, arrays: dict[str, tuple[tuple[int, ...], np.dtype]]
 ) -> np.ndarray:
     (images, _), (labels, dtype) = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
-    if dtype.kind not in "iu" or len(labels) != 1 or labels[0] != images[0] or not labels[0]:
+    if dtype.kind not in "iu" or len(labels) != 1 or labels[0] != images[0]:
         raise ValueError(
             f"{path}: {prefix}labels is {dtype} of shape {labels}; labels are whole numbers, one for "
             f"each of the {images[0]} images"
@@ -133,3 +144,18 @@ def _labels(
     if values.min() < 0:
         raise ValueError(f"{path}: {prefix}labels holds {values.min()}; classes are counted from 0")
     return values
+
+
+def _check_classes(path: Path, labels: dict[str, np.ndarray]) -> None:
+    classes = {split: set(np.unique(values).tolist()) for split, values in labels.items()}
+    trained = classes.get("train")
+    if trained is None:
+        return
+    for split, found in classes.items():
+        odd = sorted(found - trained)
+        if odd:
+            raise ValueError(
+                f"{path}: train has {len(trained)} classes and {split} has {len(found)}; no image of "
+                f"train has the label {', '.join(map(str, odd[:5]))}{', ...' if odd[5:] else ''}; "
+                f"number the classes alike in both, or take these images out of {split}"
+            )

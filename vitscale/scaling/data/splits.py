@@ -8,6 +8,7 @@ from vitscale.scaling.data.stored import StoredSet
 _BOUND = r"-?\d[\d_]*|-?\d+(\.\d+)?%"
 _SLICE = re.compile(rf"(?P<split>[^\[\]+]+)(\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?")
 _EVALUATION = ("validation", "test")
+_KEEP_APART = "keep some of it apart with train_split='train[:99%]' and eval_split='train[99%:]'"
 _EXAMPLE = 'write "train", "train[:99%]", "train[5000:]" or "train+validation"'
 
 
@@ -42,8 +43,7 @@ def evaluation_split(stored: StoredSet) -> str:
             return split
     raise ValueError(
         f"data={stored.name!r} has neither a validation nor a test split (it has "
-        f"{_listed(stored)}); keep some of it apart with train_split='train[:99%]' and "
-        f"eval_split='train[99%:]'"
+        f"{_listed(stored)}); {_KEEP_APART}"
     )
 
 
@@ -61,6 +61,7 @@ def _part(text: str, stored: StoredSet) -> Part:
     if split not in stored.splits:
         raise ValueError(
             f"data={stored.name!r} has no split {split!r}; its splits are {_listed(stored)}"
+            + (f"; name one of them, or {_KEEP_APART}" if split in _EVALUATION else "")
         )
     examples = stored.splits[split]
     start = _bound(found["start"], examples, default=0)
