@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -290,11 +291,12 @@ def test_rounding_options():
     assert round_shape(sizes, patch=16, heads=12, width_multiple=128).width == 768
     tiny = round_shape({"width": 37.0, "depth": 0.4, "mlp_dim": 3.0}, patch=4, image_size=16)
     assert (tiny.depth, tiny.mlp_dim) == (1, 16)
-    for options, message in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"heads": 4, "head_dim": 8}, "heads=4 and head_dim=8 are both given; choose one"),
         ({"mlp_multiple": 0}, "mlp_multiple=0 is not a whole number from 1"),
         ({"image_size": 8}, "image_size=8 is smaller than patch=16"),
-    ):
+    ]
+    for options, message in refused:
         with pytest.raises(ValueError, match=message):
             round_shape(sizes, patch=16, **options)
     with pytest.raises(ValueError, match="depth=nan is not a size"):
