@@ -9,9 +9,15 @@ from typing import Literal, get_args
 
 Layout = Literal["auto", "unrolled", "scanned"]
 Remat = Literal["none", "dots", "full"]
-Attention = Literal["auto", "xla", "cudnn"]
+"""What a block keeps for its gradient: all ("none"), results of its dense layers, or only its input."""
+AttentionKernel = Literal["auto", "xla", "cudnn"]
+"""How attention is computed: "xla" anywhere, "cudnn" by NVIDIA's fused kernel, "auto" by what suits."""
 
-_CHOICES = {"layout": get_args(Layout), "remat": get_args(Remat), "attention": get_args(Attention)}
+_CHOICES = {
+    "layout": get_args(Layout),
+    "remat": get_args(Remat),
+    "attention": get_args(AttentionKernel),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,7 +39,7 @@ class Execution:
 
     layout: Layout = "auto"
     remat: Remat = "none"
-    attention: Attention = "auto"
+    attention: AttentionKernel = "auto"
     micro_batches: int = 1
     fsdp: int = 1
 

@@ -60,6 +60,11 @@ def first_says(answer: bool) -> bool:
     return bool(multihost_utils.broadcast_one_to_all(np.int32(answer)))
 
 
+def any_says(answer: bool) -> bool:
+    """Whether some host's answer is yes."""
+    return not all_say(not answer)
+
+
 def all_say(answer: bool) -> bool:
     """Whether every host's answer is yes."""
     if jax.process_count() == 1:

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from vitscale.scaling.execution import Execution
 from vitscale.scaling.finder.device import device_memory
 from vitscale.scaling.finder.step import OutOfMemoryError, refusing_memory
-from vitscale.scaling.hosts import agree
+from vitscale.scaling.hosts import any_says
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.train import Training
 
@@ -61,8 +61,7 @@ def within_memory(trial: Trial, training: Training, execution: Execution) -> Ite
         there = device_memory(device, len(training.mesh.local_devices)).bytes
     except ValueError:
         there = needed  # nobody says how much there is
-    _, _, refused = agree(steps=0, save=False, stop=needed > there)
-    if refused:
+    if any_says(needed > there):
         raise ValueError(
             f"training {trial.shape} at batch_size={trial.recipe.batch_size} takes at least "
             f"{needed / 1e9:.1f} GB on each device, and {there / 1e9:.1f} GB are there; {_ADVICE}"

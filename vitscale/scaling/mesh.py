@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from vitscale.scaling.execution import Execution
+from vitscale.scaling.models.stacked import is_stacked
 from vitscale.scaling.recipe import Recipe
 
 _SPLIT_FROM_ELEMENTS = 2**16
@@ -69,7 +70,7 @@ def state_shardings(state: PyTree[Any], mesh: Mesh) -> PyTree[NamedSharding]:
     parts = mesh.shape["fsdp"]
 
     def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        first = 1 if _is_stacked(path) else 0
+        first = 1 if is_stacked(path) else 0
         fitting = [axis for axis in range(first, leaf.ndim) if leaf.shape[axis] % parts == 0]
         if parts == 1 or leaf.size < _SPLIT_FROM_ELEMENTS or not fitting:
             return everywhere(mesh)
@@ -90,15 +91,6 @@ def spread_batch(images: np.ndarray, mesh: Mesh) -> Array:
     return jax.make_array_from_callback(
         images.shape, over_devices(mesh), lambda index: images[index]
     )
-
-
-def _is_stacked(path: tuple[Any, ...]) -> bool:
-    """Whether a path leads into scanned blocks, whose arrays have a leading depth axis; unrolled ones
-    are numbered."""
-    names = [getattr(entry, "key", getattr(entry, "name", None)) for entry in path]
-    if "blocks" not in names:
-        return False
-    return isinstance(names[names.index("blocks") + 1], str)
 
 
 def _divisors(number: int) -> list[int]:

@@ -1,32 +1,35 @@
-"""What was measured of a trial, as rows of the store."""
+"""What was measured of a trial, as rows of the store; pure Python, for its stand-in has rows too."""
 
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime
-
-import jax
+from typing import TYPE_CHECKING
 
 import vitscale
-from vitscale.scaling.evaluate.frozen import Metric
 from vitscale.scaling.measurement import METRIC_VERSION, Measurement
 from vitscale.scaling.recipe import Trial
+
+if TYPE_CHECKING:
+    from vitscale.scaling.evaluate.frozen import Metric
 
 
 def measured_rows(
     trial: Trial,
     duration: int,
-    metrics: Sequence[Metric],
+    metrics: "Sequence[Metric]",
     *,
     spent_steps: int,
     train_seconds: float,
     eval_seconds: float,
+    device: str,
 ) -> list[Measurement]:
     """One row for each metric of the model cooled down at `duration` examples."""
     return [
-        _row(
+        row(
             trial,
             duration,
-            spent_steps,
+            spent_flops=_flops_of(trial, spent_steps),
+            device=device,
             status="ok",
             reason="",
             metric=metric.name,
@@ -41,13 +44,14 @@ def measured_rows(
 
 
 def diverged_row(
-    trial: Trial, duration: int, reason: str, *, spent_steps: int, train_seconds: float
+    trial: Trial, duration: int, reason: str, *, spent_steps: int, train_seconds: float, device: str
 ) -> Measurement:
     """The row of a duration that the trial cannot reach, with the reason."""
-    return _row(
+    return row(
         trial,
         duration,
-        spent_steps,
+        spent_flops=_flops_of(trial, spent_steps),
+        device=device,
         status="diverged",
         reason=reason,
         metric="",
@@ -59,9 +63,9 @@ def diverged_row(
     )
 
 
-def _row(trial: Trial, duration: int, spent_steps: int, **values) -> Measurement:
+def row(trial: Trial, duration: int, **measured) -> Measurement:
+    """A row with all that follows from the trial and the moment; `measured` are its other fields."""
     recipe = trial.recipe
-    flops_a_step = 3.0 * trial.forward_flops_per_example() * recipe.batch_size
     return Measurement(
         trial_id=trial.id,
         recipe_id=recipe.id,
@@ -77,10 +81,12 @@ def _row(trial: Trial, duration: int, spent_steps: int, **values) -> Measurement
         steps=trial.steps(duration),
         examples=duration,
         train_flops=trial.train_flops(duration),
-        spent_flops=flops_a_step * spent_steps,
         metric_version=METRIC_VERSION,
-        device=jax.devices()[0].device_kind,
         vitscale_version=vitscale.__version__,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        **values,
+        **measured,
     )
+
+
+def _flops_of(trial: Trial, steps: int) -> float:
+    return 3.0 * trial.forward_flops_per_example() * trial.recipe.batch_size * steps

@@ -15,7 +15,7 @@ from vitscale.scaling.evaluate.finite import NotFiniteError
 from vitscale.scaling.evaluate.frozen import FrozenModel
 from vitscale.scaling.evaluate.table import evaluate
 from vitscale.scaling.execution import Execution
-from vitscale.scaling.hosts import SharedSink, agree
+from vitscale.scaling.hosts import SharedSink, any_says
 from vitscale.scaling.loop import DivergedError, Lane, Loop, PreemptedError
 from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import untrained_loss
@@ -286,14 +286,14 @@ class _Runner:
                 spent_steps=self._unpaid_steps,
                 train_seconds=cooled.seconds / len(self._trials),
                 eval_seconds=time.monotonic() - began,
+                device=jax.devices()[0].device_kind,
             )
             self._store.append(trial, duration, rows)
         self._unpaid_steps = 0
 
     def _stop_if_asked(self, cooled: Saved, line: CheckpointLine | None) -> None:
         """Stop between two metrics: an evaluator may take longer than there is left."""
-        _, _, stop = agree(steps=0, save=False, stop=self._should_stop())
-        if not stop:
+        if not any_says(self._should_stop()):
             return
         self._trunk_line.save(self._trunk)
         if line:
@@ -327,5 +327,6 @@ class _Runner:
             reason,
             spent_steps=self._unpaid_steps,
             train_seconds=self._trunk.seconds / len(self._trials),
+            device=jax.devices()[0].device_kind,
         )
         self._store.append(trial, duration, [row])

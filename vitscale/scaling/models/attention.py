@@ -6,8 +6,7 @@ import jax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
-AttentionKernel = Literal["auto", "xla", "cudnn"]
-"""How attention is computed: "xla" anywhere, "cudnn" by NVIDIA's fused kernel, "auto" by `pick_kernel`."""
+from vitscale.scaling.execution import AttentionKernel
 
 _LARGEST_CUDNN_HEAD = 128
 

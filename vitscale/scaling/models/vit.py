@@ -16,7 +16,8 @@ from flax import nnx
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree
 
-from vitscale.scaling.models.attention import AttentionKernel, attend
+from vitscale.scaling.execution import AttentionKernel, Remat
+from vitscale.scaling.models.attention import attend
 from vitscale.scaling.models.layers import DENSE_RESULT, Dense, gelu, norm
 from vitscale.scaling.models.noise import (
     PLACES_OF_BLOCK,
@@ -30,9 +31,6 @@ from vitscale.scaling.shape import Readout, Shape
 
 BlockLayout = Literal["unrolled", "scanned"]
 """Unrolled blocks run faster for shallow nets on CPU; scanned ones keep compile time flat in depth."""
-
-Remat = Literal["none", "dots", "full"]
-"""What a block keeps for its gradient: all ("none"), results of its dense layers, or only its input."""
 
 
 _UNROLL_UP_TO_DEPTH = 16

@@ -13,6 +13,7 @@ import optax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from vitscale.scaling.models.stacked import is_stacked
 from vitscale.scaling.optimizers.storage import stored_in
 from vitscale.scaling.recipe import Precision
 
@@ -74,18 +75,13 @@ def scale_by_factored_moment() -> optax.GradientTransformation:
 
 def _empty_moment(path: tuple[Any, ...], param: Array) -> Factored | Array:
     shape = param.shape
-    layer_shape = shape[1:] if _is_stacked(path) else shape
+    layer_shape = shape[1:] if is_stacked(path) else shape
     if len(layer_shape) < 2 or min(layer_shape[-2:]) < _MIN_FACTORED_SIZE:
         return jnp.zeros_like(param)
     return Factored(
         row=jnp.zeros(shape[:-1], param.dtype),
         column=jnp.zeros((*shape[:-2], shape[-1]), param.dtype),
     )
-
-
-def _is_stacked(path: tuple[Any, ...]) -> bool:
-    """Whether a parameter's first axis is depth: those of unrolled blocks have the block's number."""
-    return path[0].key == "blocks" and not isinstance(path[1].key, int)
 
 
 def _averaged(gradient: Array, moment: Factored | Array, decay: Array) -> Factored | Array:

@@ -1,7 +1,6 @@
 """Measuring by a law instead of training: rehearse a sweep, study a design, test the machinery."""
 
 import dataclasses
-import datetime
 import hashlib
 import json
 import os
@@ -10,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from vitscale import __version__
-from vitscale.scaling.measurement import METRIC_VERSION, Measurement
+from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.progress import MeasurementSink, Progress
 from vitscale.scaling.recipe import Trial
+from vitscale.scaling.rows import row
 from vitscale.sweeps.engines.engine import Attempt
 from vitscale.sweeps.failpoints import failpoint
 from vitscale.sweeps.files import StoreError
@@ -184,36 +183,20 @@ class SimulatedEngine:
 def _row(trial: Trial, duration: int, done: set[int], metric: str, value: float) -> Measurement:
     """A simulated measurement, which `data` and `device` say it is."""
     finite = bool(np.isfinite(value))
-    recipe, shape = trial.recipe, trial.shape
     paid = trial.spent_flops(done) if done else 0.0
-    return Measurement(
-        trial_id=trial.id,
-        recipe_id=recipe.id,
-        data=recipe.data,
-        **dataclasses.asdict(shape),
-        image_size=recipe.image_size,
-        channels=recipe.channels,
-        readout=recipe.readout,
-        seed=recipe.seed,
-        batch_size=recipe.batch_size,
-        params=trial.params(),
-        forward_flops_per_example=trial.forward_flops_per_example(),
-        steps=trial.steps(duration),
-        examples=duration,
-        train_flops=trial.train_flops(duration),
+    return row(
+        trial,
+        duration,
         spent_flops=trial.spent_flops({*done, duration}) - paid,
         status="ok" if finite else "diverged",
         reason="" if finite else f"the law gives {value}",
         metric=metric,
-        metric_version=METRIC_VERSION,
         value=float(value) if finite else None,
         value_sd=None,
         draws=1,
         train_seconds=0.0,
         eval_seconds=0.0,
         device="simulated",
-        vitscale_version=__version__,
-        measured_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
