@@ -178,10 +178,7 @@ class ScriptedEngine:
         self._running = []
         return events
 
-    def preempt(self, grace_seconds: float) -> None:
-        self.cancel()
-
-    def cancel(self, trial_id: str | None = None) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
         self.cancelled += 1
 
 

@@ -204,7 +204,7 @@ def run(
         interrupted = True
     finally:
         if not completed:
-            engine.preempt(_SAVING_S if interrupted else 0.0)
+            engine.cancel(grace_seconds=_SAVING_S if interrupted else 0.0)
         if display is not None:
             display.close()
     return _report(state, interrupted)

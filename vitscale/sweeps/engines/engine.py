@@ -1,4 +1,4 @@
-"""What every engine does: five methods, and no truth. What is done is what the store holds."""
+"""What every engine does: four methods, and no truth. What is done is what the store holds."""
 
 import dataclasses
 from typing import Literal, Protocol
@@ -52,10 +52,9 @@ class Engine(Protocol):
         """What happened since the last call; waits up to `timeout` seconds for something to."""
         ...
 
-    def preempt(self, grace_seconds: float) -> None:
-        """Stop everything like `cancel`, but let trials save what they have, for that long at most."""
-        ...
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+        """Stop one trial, or everything, and let go of the processes; no attempt is reported.
 
-    def cancel(self, trial_id: str | None = None) -> None:
-        """Stop one trial, or everything, and let go of the processes; no attempt is reported."""
+        Trials may save what they have for `grace_seconds` at most.
+        """
         ...

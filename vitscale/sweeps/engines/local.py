@@ -77,6 +77,8 @@ class LocalEngine:
         self._checked: set[Recipe] = set()
         self._queue: list[tuple[Trial, Store]] = []
         self._pool: list[_Worker] = []
+        self._unheard: list[tuple[_Worker, dict]] = []
+        """What other workers said while one was being stopped."""
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Self:
@@ -131,7 +133,8 @@ class LocalEngine:
         """
         self._start_waiting()
         events: list[Progress | Attempt] = []
-        for worker, values in self._events(timeout):
+        unheard, self._unheard = self._unheard, []
+        for worker, values in unheard or self._events(timeout):
             match values.pop("event"):
                 case "progress":
                     worker.core_seconds = values.pop("core_seconds")
@@ -144,20 +147,18 @@ class LocalEngine:
                     events += _losses(worker, values["code"])
         return events
 
-    def preempt(self, grace_seconds: float) -> None:
-        """Ask all workers to save and go, wait that long at most, and let go of them."""
-        self._queue.clear()
-        for worker in self._pool:
-            worker.process.terminate()
-        deadline = time.monotonic() + grace_seconds
-        while self._pool and time.monotonic() < deadline:
-            self._events(0.1)
-        self.cancel()
-
-    def cancel(self, trial_id: str | None = None) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+        """Ask the workers of one trial, or all, to save and go, wait that long at most, and end them."""
         self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
-        for worker in list(self._pool):
-            if trial_id is None or trial_id in worker.trial_ids:
+        leaving = [w for w in self._pool if trial_id is None or trial_id in w.trial_ids]
+        if grace_seconds > 0:
+            for worker in leaving:
+                worker.process.terminate()
+        deadline = time.monotonic() + grace_seconds
+        while any(w in self._pool for w in leaving) and time.monotonic() < deadline:
+            self._unheard += [event for event in self._events(0.1) if event[0] not in leaving]
+        for worker in leaving:
+            if worker in self._pool:
                 self._end(worker)
 
     def calibrate(self, trials: Sequence[Trial]) -> Speed:

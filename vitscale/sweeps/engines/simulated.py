@@ -162,10 +162,7 @@ class SimulatedEngine:
         waiting, self._waiting = self._waiting, {}
         return [self._attempt(trial, store) for trial, store in waiting.values()]
 
-    def preempt(self, grace_seconds: float) -> None:
-        self.cancel()
-
-    def cancel(self, trial_id: str | None = None) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
         for key in list(self._waiting) if trial_id is None else [trial_id]:
             self._waiting.pop(key, None)
 
