@@ -14,12 +14,12 @@ from vitscale.fits.design.advice import Advice
 from vitscale.fits.design.advise import advise
 from vitscale.fits.design.candidates import Space, more_durations
 from vitscale.fits.design.compute_model import table_space
-from vitscale.fits.files import read_table
 from vitscale.fits.store_fit import default_metric
 from vitscale.fits.store_tables import is_store, measured, star_table_from_store
 from vitscale.fits.tables import star_table
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import DIMENSIONS, Shape
+from vitscale.sources import read_source
 from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.plan import Part, Plan, StarSweep, shared_trunks
 from vitscale.sweeps.presets import preset
@@ -32,13 +32,13 @@ _COUNTED_ALIKE = 0.01  # relative difference in compute within which a table was
 
 
 def advise_path(
-    source: Path, budget: float, *, columns: dict[str, Any] | None = None, **options: Any
+    source: str | Path, budget: float, *, columns: dict[str, Any] | None = None, **options: Any
 ) -> tuple[Advice, Plan | None]:
     """Advice for the store or the table at `source`; see `advise_store` and `advise_table`.
 
     `columns` go to `star_table` and are refused for a store; `metric` and `recipe` are for a store.
     """
-    frame = read_table(source)
+    frame = read_source(source)
     given = {name: value for name, value in (columns or {}).items() if value is not None}
     if is_store(frame):
         if given:
@@ -71,7 +71,7 @@ def advise_store(
 
     Raises `ValueError` where the store holds no star, or no plan that it came from.
     """
-    frame = read_table(store.path)
+    frame = read_source(store.name)
     metric = metric or default_metric(frame)
     rows, _ = measured(frame, metric, recipe)
     star = _recorded_star(store, rows)
@@ -183,7 +183,7 @@ def _recorded_star(store: Store, rows: pd.DataFrame) -> StarSweep:
     stars = [s for s in sweeps if isinstance(s, StarSweep) and s.recipe.id == recipe]
     if not stars:
         raise ValueError(
-            f"{store.path} recorded no star sweep of recipe_id={recipe}, so what to train cannot be "
+            f"{store.name} recorded no star sweep of recipe_id={recipe}, so what to train cannot be "
             f"planned; run one into it with: vitscale sweep star"
         )
     shapes = set(map(tuple, rows[list(DIMENSIONS)].to_numpy(int).tolist()))

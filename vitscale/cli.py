@@ -22,6 +22,7 @@ from vitscale.commands import (
     shape,
     shapefinder,
     status,
+    store,
     sweep,
     train,
 )
@@ -32,6 +33,7 @@ Command = (
     | Annotated[train.Train, subcommand("train")]
     | Annotated[data.Data, subcommand("data")]
     | Annotated[status.Status, subcommand("status")]
+    | Annotated[store.StoreCommand, subcommand("store")]
     | Annotated[fit.Fit, subcommand("fit")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
@@ -46,6 +48,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     train.Train: train.run,
     data.Data: data.run,
     status.Status: status.run,
+    store.StoreCommand: store.run,
     fit.Fit: fit.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,

@@ -10,11 +10,11 @@ import pandas as pd
 
 from vitscale.fits import plots
 from vitscale.fits.answer import Answer, answer, emit_answer
-from vitscale.fits.files import read_table
 from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
 from vitscale.fits.store_fit import fit_store
+from vitscale.sources import read_source
 from vitscale.sweeps.display import clock, preview_lines, report_lines, run_display
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.presets import preset
@@ -78,7 +78,7 @@ def quickstart(
     if not _measure(store, workers, quiet):
         return None
     say("fitting eq. (2) to each dimension of the star")
-    frame = read_table(store.path)
+    frame = read_source(store.name)
     fit_file, table = fit_store(frame)
     written = [folder / "fit.json"]
     write_json(written[0], fit_file.to_dict())

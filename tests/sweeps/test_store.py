@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import types
 import typing
 
@@ -21,7 +20,7 @@ from sweep_samples import row, trial
 from vitscale.scaling.measurement import Measurement
 from vitscale.sweeps import files
 from vitscale.sweeps.files import StoreError
-from vitscale.sweeps.schema import SCHEMA, SCHEMA_VERSION
+from vitscale.sweeps.schema import SCHEMA, SCHEMA_VERSION, SCHEMAS
 from vitscale.sweeps.store import Store
 
 
@@ -66,14 +65,46 @@ def test_the_schema_is_the_measurement():
 
 
 def test_the_schema_is_frozen():
-    # Version 1 is on people's disks. A change here needs a new version and a reader of the old one.
-    assert SCHEMA_VERSION == 1
+    # These versions are on people's disks. A change here needs a new one, and a reader of the old ones.
+    assert SCHEMA_VERSION == 2
     assert SCHEMA.names[:3] == ["schema_version", "trial_id", "recipe_id"]
-    assert len(SCHEMA.names) == 32
+    assert [len(SCHEMAS[version]) for version in SCHEMAS] == [32, 34]
+    assert SCHEMA.names[32:] == ["learning_rate", "origin"]
+
+
+def as_version_1(path):
+    """Write a store's file anew as the first version did."""
+    table = pq.read_table(path).drop_columns(["learning_rate", "origin"])
+    first = pa.array([1] * len(table), pa.int32())
+    table = table.set_column(0, pa.field("schema_version", pa.int32(), nullable=False), first)
+    pq.write_table(table, path)
+
+
+def test_a_store_of_version_1_is_read_and_written_on(store):
+    rows = fill(store)
+    for path in (store.path / "measurements").iterdir():
+        as_version_1(path)
+    marker = store.path / "store.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"schema_version": 1}))
+    old = Store.open(store.path)
+    old.prepare()
+    # What wrote it may not read it from now on, and says so, since it checks the marker.
+    assert json.loads(marker.read_text())["schema_version"] == SCHEMA_VERSION
+    of = trial(width=24)
+    assert old.append(of, 2560, [row(of, 2560, learning_rate=0.5, origin="elsewhere")])
+    table = old.read()
+    assert old.check() == [] and len(table) == len(rows) + 1
+    assert table["learning_rate"].dropna().tolist() == [0.5]
+    assert table["origin"].value_counts().to_dict() == {"": len(rows), "elsewhere": 1}
+    compacted = old.compact()
+    assert compacted is not None and compacted.rows == len(table)
+    pd.testing.assert_frame_equal(
+        old.read().drop(columns="schema_version"), table.drop(columns="schema_version")
+    )
 
 
 def test_pandas_duckdb_and_polars_read_one_and_the_same_table(store):
-    rows = [{"schema_version": 1, **dataclasses.asdict(r)} for r in fill(store)]
+    rows = [{"schema_version": SCHEMA_VERSION, **dataclasses.asdict(r)} for r in fill(store)]
     folder = store.path / "measurements"
     (store.path / "tmp" / "half-written").write_bytes(b"PAR1 and no more")
     expected = comparable(pd.DataFrame(rows))
@@ -178,7 +209,7 @@ def damage_version(path):
         (damage_noise, "is damaged or cut short"),
         (damage_bit, "is damaged or cut short"),
         (damage_columns, "has other columns than schema version 1"),
-        (damage_version, "has schema version 2, and this vitscale knows up to 1"),
+        (damage_version, "has schema version 3, and this vitscale knows up to 2"),
     ],
 )
 def test_a_damaged_file_is_named_and_moving_it_away_mends_the_store(
@@ -248,8 +279,8 @@ def test_a_copy_without_its_empty_folders_can_be_read_and_gone_on_with(store, tm
     ("marker", "message"),
     [
         (
-            {"schema_version": 2, "made_by": "9.9"},
-            "made by vitscale 9.9 with schema version 2, and",
+            {"schema_version": 3, "made_by": "9.9"},
+            "made by vitscale 9.9 with schema version 3, and",
         ),
         ({"format": "other"}, "is not a store: its store.json says format='other'"),
         ("{", "store.json is damaged; write into it"),
@@ -369,36 +400,6 @@ def test_checkpoints_come_and_go(store):
     assert os.listdir(store.path / "tmp") == []
 
 
-HOLD_LOCK = """
-import sys, time
-from pathlib import Path
-from vitscale.sweeps.files import exclusive
-with exclusive(Path(sys.argv[1]), Path()) as free:
-    print(free, flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_trial_is_locked_once_and_freed_by_death(store):
-    of = trial()
-    with store.lock(of) as mine:
-        assert mine
-        with store.lock(of) as second, store.lock(trial(width=24)) as other:
-            assert not second and other
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD_LOCK, store.path / "locks" / f"{of.id}.lock"],
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == b"True\n"
-    with store.lock(of) as taken:
-        assert not taken
-    holder.kill()
-    holder.wait()
-    holder.stdout.close()
-    with store.lock(of) as again:
-        assert again
-
-
 def test_only_old_leftovers_are_cleared_away(store):
     fresh, old = store.path / "tmp" / "fresh", store.path / "tmp" / "old"
     for path in (fresh, old):
@@ -411,6 +412,7 @@ def test_only_old_leftovers_are_cleared_away(store):
 
 
 def test_a_plan_is_kept_once_for_each_text(store):
-    paths = {store.record_plan("mine", text) for text in ("a = 1\n", "a = 2\n", "a = 1\n")}
-    assert len(paths) == 2
-    assert {path.read_text() for path in paths} == {"a = 1\n", "a = 2\n"}
+    keys = {store.record_plan("mine", text) for text in ("a = 1\n", "a = 2\n", "a = 1\n")}
+    assert len(keys) == 2
+    assert {(store.path / key).read_text() for key in keys} == {"a = 1\n", "a = 2\n"}
+    assert sorted(store.recorded_plans()) == ["a = 1\n", "a = 2\n"]

@@ -1,6 +1,7 @@
 """`vitscale advise`."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,8 +22,8 @@ class Advise:
                vitscale advise runs/laptop --budget 1e15 --at-flops 1e17
     """
 
-    source: Positional[Path]
-    """A store's folder, a .csv or a .parquet file."""
+    source: Positional[str]
+    """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
     budget: float
     """Training FLOPs to spend: 3 x forward FLOPs x examples, trunks shared."""
     at_flops: float | None = None
@@ -65,6 +66,7 @@ def run(command: Advise) -> int:
     from vitscale.advise import advise_path
     from vitscale.fits.export import replace_text
     from vitscale.sweeps.config import plan_to_toml
+    from vitscale.sweeps.places.place import is_remote
 
     advice, plan = advise_path(
         command.source,
@@ -84,7 +86,11 @@ def run(command: Advise) -> int:
     elif toml is not None and command.out is not None:
         command.out.parent.mkdir(parents=True, exist_ok=True)
         replace_text(command.out, toml)
-        store = command.source if command.source.is_dir() else "STORE"
+        store = (
+            command.source
+            if is_remote(command.source) or os.path.isdir(command.source)
+            else "STORE"
+        )
         lines += ["", f"wrote {command.out}; run it with"]
         lines += [f"  vitscale sweep star {command.out} --store {store}"]
     elif command.out is not None:

@@ -28,8 +28,8 @@ class Fit:
                vitscale fit runs.csv --law chinchilla --inputs N=params D=tokens --loss log-huber
     """
 
-    source: Positional[Path]
-    """A store's folder, a .csv or a .parquet file."""
+    source: Positional[str]
+    """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """Write the fit here as JSON, for `vitscale shape --fit`."""
     figures: Path | None = None
@@ -129,12 +129,12 @@ def _run_star(command: Fit) -> int:
 
 def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
     """Fit a store (with the starting point of its grid, if it has one) or a table."""
-    from vitscale.fits.files import read_table
     from vitscale.fits.fit_file import FitFile
     from vitscale.fits.shape_law import fit_star
     from vitscale.fits.store_fit import fit_store
     from vitscale.fits.store_tables import is_store
     from vitscale.fits.tables import star_table
+    from vitscale.sources import read_source
 
     options: dict[str, Any] = {
         "include_center": not command.no_center,
@@ -142,7 +142,7 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
         "level": command.level,
         "resamples": command.resamples,
     }
-    frame = read_table(command.source)
+    frame = read_source(command.source)
     mapped = {
         "--x": command.x,
         "--dimension": command.dimension,

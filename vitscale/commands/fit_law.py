@@ -24,8 +24,8 @@ _AUTO = "auto"
 
 def run_law(command: "Fit") -> int:
     """Fit the law that `command` names, or compare all of one input."""
-    from vitscale.fits.files import read_table
     from vitscale.fits.fit_file import write_json
+    from vitscale.sources import read_source
 
     given = given_flags(command, _STAR_ONLY)
     if given:
@@ -33,7 +33,7 @@ def run_law(command: "Fit") -> int:
             f"{', '.join(given)} is for a star, not for --law {command.law}; name the columns with "
             f"--inputs and --error"
         )
-    frame = read_table(command.source)
+    frame = read_source(command.source)
     run = _compare if command.law == _AUTO else _fit
     lines, content, figures = run(command, frame)
     written = []

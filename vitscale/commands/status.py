@@ -1,7 +1,6 @@
 """`vitscale status`."""
 
 import dataclasses
-from pathlib import Path
 
 from tyro.conf import Positional
 
@@ -15,8 +14,8 @@ class Status:
     Example:  vitscale status runs/laptop
     """
 
-    store: Positional[Path]
-    """Folder of the measurements."""
+    store: Positional[str]
+    """Folder or address of the measurements."""
     json: bool = False
     """Print one JSON object instead of text."""
 

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
@@ -34,8 +33,8 @@ class Sweep:
     """Which of the two."""
     sweep: Positional[str]
     """A preset's name or a TOML file."""
-    store: Path | None = None
-    """Folder of the measurements; made where it is missing."""
+    store: str | None = None
+    """Folder of the measurements, or s3://bucket/prefix, gs://...; made where it is missing."""
     plan: bool = False
     """Show the plan and stop, even with --store; what the store holds is not counted again."""
     calibrate: bool = False
@@ -86,7 +85,7 @@ def run(command: Sweep) -> int:
         store = None
         if command.calibrate or not show_only:
             engine.check(plan.trials[0])  # before anything is made
-        if command.store is not None and (command.store.exists() or not show_only):
+        if command.store is not None and (not show_only or Store.exists(command.store)):
             store = Store.open(command.store, create=not show_only)
         bill = preview(
             plan,

@@ -8,6 +8,8 @@ import pandas as pd
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MEASURED_ONCE = ("trial_id", "examples", "metric")
+
 
 def read_table(source: str | Path) -> pd.DataFrame:
     """All rows of a CSV file, a Parquet file, or a folder of Parquet files.
@@ -50,9 +52,12 @@ def _read_folder(path: Path) -> pd.DataFrame:
             f"that one stored its measurements in"
         )
     tables = [_read_parquet(file) for file in files]
+    of_store = folder != path
     for table, file in zip(tables, files, strict=True):
         differing = sorted(set(table.column_names) ^ set(tables[0].column_names))
-        if differing:
+        if (
+            differing and not of_store
+        ):  # versions of a store differ, and lack only what they did not know
             raise ValueError(
                 f"{file} and {files[0]} differ in their columns ({', '.join(differing)}); keep "
                 f"measurements of one kind in a folder"
@@ -60,6 +65,9 @@ def _read_folder(path: Path) -> pd.DataFrame:
     frame = _frame(pa.concat_tables(tables, promote_options="permissive"))
     if frame.empty:
         raise ValueError(f"{path} holds no measurements yet; run the sweep first")
+    if of_store and set(_MEASURED_ONCE) <= set(frame.columns):
+        # While a store is compacted, rows are in two files for a moment.
+        frame = frame.drop_duplicates(list(_MEASURED_ONCE), ignore_index=True)
     return frame
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import PyTree, UInt32
 from orbax import checkpoint as ocp
 
+from vitscale.scaling.failpoints import failpoint
 from vitscale.scaling.hosts import all_say
 from vitscale.scaling.train import TrainState
 
@@ -58,6 +59,7 @@ class CheckpointLine:
                 leaf.copy_to_host_async()
         state = jax.tree.map(_on_host, saved.state)
         content = {"state": state, "seconds": saved.seconds, "checksums": checksums(state)}
+        failpoint("checkpoint.save")
         self._manager.save(step, args=ocp.args.StandardSave(content))
 
     def wait(self) -> None:
@@ -124,6 +126,7 @@ class CheckpointLine:
 
     def delete(self) -> None:
         """Remove the whole line."""
+        failpoint("checkpoint.delete")
         self._manager.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -55,3 +55,7 @@ class Measurement:
     vitscale_version: str
     measured_at: str
     """UTC, ISO 8601."""
+    learning_rate: float | None = None
+    """Peak learning rate of the shape in this run; None in rows of schema version 1."""
+    origin: str = ""
+    """Where the row was imported from; empty for what vitscale trained itself."""

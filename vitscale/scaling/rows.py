@@ -84,6 +84,7 @@ def row(trial: Trial, duration: int, **measured) -> Measurement:
         metric_version=METRIC_VERSION,
         vitscale_version=vitscale.__version__,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        learning_rate=recipe.peak_learning_rate(trial.shape),
         **measured,
     )
 

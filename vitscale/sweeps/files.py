@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vitscale.sweeps.failpoints import failpoint
+from vitscale.scaling.failpoints import failpoint
 
 
 class StoreError(OSError):
@@ -91,23 +91,5 @@ def sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, store: Path) -> Iterator[bool]:
-    """Hold the lock file `path` if it is free; gives whether it was. It ends with the process."""
-    import fcntl
-
-    with plain_errors(store):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
     finally:
         os.close(descriptor)

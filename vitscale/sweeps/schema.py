@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vitscale.scaling.measurement import Measurement, Status
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a column is added, removed or changes its type or meaning."""
 
 
@@ -17,7 +17,7 @@ def _column(name: str, kind: pa.DataType, *, optional: bool = False) -> pa.Field
     return pa.field(name, kind, nullable=optional)
 
 
-SCHEMA = pa.schema(
+_VERSION_1 = pa.schema(
     [
         _column("schema_version", pa.int32()),
         _column("trial_id", pa.string()),
@@ -53,7 +53,55 @@ SCHEMA = pa.schema(
         _column("measured_at", pa.string()),
     ]
 )
-"""Schema version 1: the fields of `Measurement`, behind the version."""
+
+_VERSION_2 = pa.schema(
+    [
+        *_VERSION_1,
+        _column("learning_rate", pa.float64(), optional=True),
+        _column("origin", pa.string()),
+    ]
+)
+
+SCHEMAS = {1: _VERSION_1, 2: _VERSION_2}
+"""The columns of each version, for ever: files of all of them are on people's disks."""
+
+SCHEMA = SCHEMAS[SCHEMA_VERSION]
+"""The fields of `Measurement`, behind the version."""
+
+_ADDED: dict[str, Any] = {"learning_rate": None, "origin": ""}
+"""What rows from before a column was added have in it."""
+
+
+class SchemaError(ValueError):
+    """A file has other columns than any version that this vitscale knows; the message ends a sentence that
+    begins with the file's name."""
+
+
+def upgraded(table: pa.Table) -> pa.Table:
+    """The rows of a file of any known version with the columns of the newest, in their order.
+
+    Raises `SchemaError` for a file of a newer version or of another tool.
+    """
+    found = table.schema.remove_metadata()
+    newest = (
+        max(table["schema_version"].to_pylist(), default=0)
+        if "schema_version" in found.names
+        else 0
+    )
+    if newest > SCHEMA_VERSION:
+        raise SchemaError(
+            f"has schema version {newest}, and this vitscale knows up to {SCHEMA_VERSION}; update vitscale"
+        )
+    if found not in SCHEMAS.values():
+        raise SchemaError(
+            f"has other columns than schema version 1 to {SCHEMA_VERSION}, so another version of "
+            f"vitscale, or another tool, wrote it"
+        )
+    for field in SCHEMA:
+        if field.name not in found.names:
+            filled = pa.array([_ADDED[field.name]] * len(table), field.type)
+            table = table.append_column(field, filled)
+    return table.select(SCHEMA.names).cast(SCHEMA)
 
 
 def to_table(rows: Sequence[Measurement], *, trial_id: str, examples: int) -> pa.Table:

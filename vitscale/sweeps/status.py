@@ -86,7 +86,7 @@ def store_status(store: Store) -> StoreStatus:
     trials.sort(key=lambda t: (t.width, t.depth, t.mlp_dim, t.seed))
     measured = store.measured_durations()
     return StoreStatus(
-        path=str(store.path),
+        path=store.name,
         trials=tuple(trials),
         metrics=tuple(sorted(set(frame.loc[frame["status"] == "ok", "metric"]))),
         plans={

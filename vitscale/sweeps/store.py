@@ -1,16 +1,21 @@
-"""The store: a folder of immutable Parquet files, one for each finished trial and duration.
+"""The store: immutable Parquet files, one for each finished trial and duration, in a folder or an
+object store.
 
     STORE/
-      store.json        what this folder is, and the schema version it was made with
-      measurements/     {trial_id}-{examples}.parquet: the facts, readable as one table by any tool
+      store.json        what this is, and the newest schema version that was written into it
+      measurements/     {trial_id}-{examples}.parquet: the facts, readable as one table by any tool;
+                        base-{number}-{random}.parquet: those that were compacted
+      manifests/        {number}.json: which base counts (the highest)
       checkpoints/      {trial_id}/: what an unfinished trial goes on from
+      leases/           {trial_id}/{epoch}.json: who works on what
+      attempts/         {trial_id}-{time}-{random}.json: attempts that did not end in measurements
+      cancelled/        {trial_id}.json: trials that are not to be trained
       plans/  logs/     the plans that were run, as TOML; one log for each trial
-      locks/            one file for each trial, locked while a process works on it
       tmp/              files being written; what a dead process leaves here means nothing
 
-A file is put if absent: written aside, synced, then linked to its name, which fails where the name
-exists. So a file under `measurements/` is always whole, the first result of a trial stays, and any
-number of processes may write at once.
+A measurement is put if absent: in a folder written aside, synced, then linked to its name, which fails
+where the name exists. So a file under `measurements/` is always whole, the first result of a trial
+stays, and any number of processes may write at once. A trial is done when its last measurement is there.
 """
 
 import contextlib
@@ -21,30 +26,39 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitscale import __version__
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.recipe import Trial
-from vitscale.sweeps import files
+from vitscale.sweeps import bases, files
+from vitscale.sweeps.bases import BASE, MEASUREMENT
 from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.leases import leased
+from vitscale.sweeps.places import mirror
+from vitscale.sweeps.places.folder import FolderPlace
+from vitscale.sweeps.places.place import Place, open_place
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _FORMAT = "vitscale-store"
 _MARKER = "store.json"
-_FOLDERS = ("measurements", "checkpoints", "plans", "logs", "locks", "tmp")
+_FOLDERS = ("measurements", "checkpoints", "plans", "logs", "tmp")
+_LATER_FOLDERS = ("manifests", "leases", "attempts", "cancelled", "locks")
+"""Made when first needed; "locks" is of older versions."""
 _TRIAL_ID = re.compile(r"[0-9a-f]{12}")
-_MEASUREMENT = re.compile(r"([0-9a-f]{12})-([1-9][0-9]{0,18})\.parquet")
 _DAY_S = 86_400
+_READ_AGAIN = 5
+"""Times that a reader starts over because a compaction took files away under it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A file of a store that cannot be trusted, and why."""
+    """A file of a store that cannot be trusted, and why. `path` is a path in a folder, a key elsewhere."""
 
     path: Path
     reason: str
@@ -52,47 +66,71 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Store:
-    """A store at `path`; get one from `Store.open`. Holds no state: the folder is the truth."""
+    """A store at `place`; get one from `Store.open`. Holds no state: what is there is the truth."""
 
-    path: Path
+    place: Place
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = False) -> "Store":
-        """The store in the folder `path`; with `create` it is made where there is nothing yet.
+    def open(cls, where: str | Path, *, create: bool = False) -> "Store":
+        """The store in the folder or at the address `where` (s3://bucket/prefix, gs://..., memory://name);
+        with `create` it is made where there is nothing yet.
 
-        Raises `StoreError` (an `OSError`) where `path` is something else, is missing, was made by a
+        Raises `StoreError` (an `OSError`) where `where` is something else, is missing, was made by a
         newer vitscale, or cannot be written to.
         """
-        path = Path(path)
-        store = cls(path)
-        if not path.exists():
+        store = cls(open_place(where))
+        if isinstance(store.place, FolderPlace):
+            store._open_folder(store.place.path, create)
+        elif not store.place.exists(_MARKER):
             if not create:
-                raise StoreError(f"there is no store at {path}; run a sweep into it first")
-            store._make()
-        elif not path.is_dir():
-            raise StoreError(f"{path} is a file, not a store; name a folder")
-        elif not (path / _MARKER).exists():
-            # Names of a store and nothing else: its making was cut short, or goes on right now.
-            unknown = {entry.name for entry in path.iterdir()} - set(_FOLDERS)
-            if unknown or not create:
-                raise StoreError(
-                    f"{path} is not a store (it has no {_MARKER}); name a store, or a new or empty "
-                    f"folder for a new one"
-                )
+                raise StoreError(f"there is no store at {store.name}; run a sweep into it first")
             store._make()
         store._check_version()
         return store
 
+    @classmethod
+    def exists(cls, where: str | Path) -> bool:
+        """Whether there is something at `where`, be it a store or not."""
+        place = open_place(where)
+        return place.path.exists() if isinstance(place, FolderPlace) else place.exists(_MARKER)
+
+    @property
+    def name(self) -> str:
+        """What messages and commands call it: its path or address."""
+        return self.place.name
+
+    @property
+    def address(self) -> str:
+        """What another process on this machine opens it by, wherever it was started."""
+        if isinstance(self.place, FolderPlace):
+            return str(self.place.path.absolute())
+        return self.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder; raises `StoreError` where it has none."""
+        if not isinstance(self.place, FolderPlace):
+            raise StoreError(
+                f"the store {self.name} is no folder; make one of it with: "
+                f"vitscale store merge FOLDER {self.name}"
+            )
+        return self.place.path
+
     def measured(self, trial: Trial) -> set[int]:
         """Durations of `trial`, in examples, that are recorded, as measured or as diverged."""
-        return {d for d in trial.durations if self._file(trial.id, d).exists()}
+        return self._recorded(trial.id, trial.durations)
 
     def measured_durations(self) -> dict[str, set[int]]:
-        """All recorded durations, by trial id, from the file names alone."""
-        found: dict[str, set[int]] = {}
-        for name in os.listdir(self.path / "measurements"):
-            if match := _MEASUREMENT.fullmatch(name):
-                found.setdefault(match[1], set()).add(int(match[2]))
+        """All recorded durations, by trial id, from the names of files and the base."""
+        singles = (
+            self._singles()
+        )  # first: what goes missing meanwhile is in the base looked at next
+        found = {
+            trial_id: set(durations) for trial_id, durations in bases.compacted(self.place).items()
+        }
+        for name in singles:
+            trial_id, examples = bases.of_name(name)
+            found.setdefault(trial_id, set()).add(examples)
         return found
 
     def append(self, trial: Trial, duration: int, rows: Sequence[Measurement]) -> bool:
@@ -101,169 +139,311 @@ class Store:
         Returns whether these rows are the ones kept. Raises `ValueError` for rows that are not of
         this trial and duration, `StoreError` where the disk is full or read-only.
         """
-        from vitscale.sweeps.parquet import to_parquet
-
         if duration not in trial.durations:
             raise ValueError(
                 f"{duration} examples is no duration of trial {trial.id}, which has "
                 f"{list(trial.durations)}"
             )
-        contents = to_parquet(rows, trial_id=trial.id, examples=duration)
-        return self._put(self._file(trial.id, duration), contents)
+        return self.append_rows(trial.id, duration, rows)
+
+    def append_rows(self, trial_id: str, examples: int, rows: Sequence[Measurement]) -> bool:
+        """`append` for rows whose trial is not known, such as imported ones."""
+        from vitscale.sweeps.parquet import to_parquet
+
+        contents = to_parquet(rows, trial_id=_checked(trial_id), examples=examples)
+        return self.append_file(trial_id, examples, contents)
+
+    def append_file(self, trial_id: str, examples: int, contents: bytes) -> bool:
+        """`append` for a whole file of another store."""
+        if self._recorded(trial_id, (examples,)):
+            return False
+        return self.place.put(self._key(trial_id, examples), contents)
 
     def read(self, *, skip: Sequence[Path] = ()) -> "pd.DataFrame":
-        """All measurements as one table, sorted by file; empty with all columns where none is.
+        """All measurements as one table, sorted by trial and duration; empty with all columns where none is.
 
         Leaves out the files `skip`, such as those that `check` finds at fault.
 
         Raises `StoreError` that names the file where one is damaged or written by a newer version.
         """
-        from vitscale.sweeps.parquet import read_files
+        return self.table(skip=skip).to_pandas()
 
-        left_out = set(skip)
-        table = read_files([path for path in self._files() if path not in left_out], self.check)
-        return table.to_pandas()
+    def table(self, *, skip: Sequence[Path] = ()) -> "pa.Table":
+        """`read` as an Arrow table."""
+        left_out = {path.name for path in skip}
+        for _ in range(_READ_AGAIN):
+            with contextlib.suppress(FileNotFoundError):
+                return self._table(left_out)
+        raise StoreError(f"the store {self.name} is being compacted all the time; try again later")
 
     def statuses(self, trial: Trial) -> dict[int, str]:
         """ "ok" or "diverged" for each recorded duration of `trial`."""
-        from vitscale.sweeps.parquet import read_files
+        import pyarrow.compute as pc
 
-        files = [self._file(trial.id, duration) for duration in sorted(self.measured(trial))]
-        table = read_files(files, self.check).select(["examples", "status"])
-        return {row["examples"]: row["status"] for row in table.to_pylist()}
+        found = {}
+        for duration in sorted(self.measured(trial)):
+            try:
+                table = self._read_single(f"{trial.id}-{duration}.parquet")
+            except FileNotFoundError:
+                manifest = self._manifest()
+                assert manifest is not None  # or the duration would not be recorded
+                base = bases.base_table(self.place, manifest)
+                wanted = (pc.field("trial_id") == trial.id) & (pc.field("examples") == duration)
+                table = base.filter(wanted)
+            found[duration] = table["status"][0].as_py()
+        return found
 
     def check(self) -> list[Problem]:
         """Every file under `measurements/` that is damaged, misnamed or of another version."""
-        from vitscale.sweeps.parquet import problem_of
+        from vitscale.sweeps.parquet import problem_of, unreadable
 
-        problems = []
-        for path in sorted((self.path / "measurements").iterdir()):
-            match = _MEASUREMENT.fullmatch(path.name)
-            if match is None:
+        manifest, problems = self._manifest(), []
+        for name in self.place.names("measurements"):
+            reason = ""
+            if match := MEASUREMENT.fullmatch(name):
+                with contextlib.suppress(FileNotFoundError):  # compacted this moment
+                    data = self.place.read(f"measurements/{name}")
+                    reason = problem_of(data, trial_id=match[1], examples=int(match[2]))
+            elif manifest is not None and name == manifest.base:
+                data = self.place.read(f"measurements/{name}")
+                reason = unreadable(data)
+                if not reason and not bases.is_whole(self.place, manifest):
+                    reason = "is not what was compacted; restore it from a copy"
+            elif not BASE.fullmatch(name):
                 reason = "is not named {trial id}-{examples}.parquet"
-            else:
-                reason = problem_of(path, trial_id=match[1], examples=int(match[2]))
             if reason:
-                problems.append(Problem(path=path, reason=reason))
+                problems.append(Problem(path=self._where(f"measurements/{name}"), reason=reason))
+        if manifest is not None and not self.place.exists(f"measurements/{manifest.base}"):
+            where = self._where(f"measurements/{manifest.base}")
+            problems.append(Problem(path=where, reason="is missing; restore it from a copy"))
         return problems
 
+    def compact(self) -> bases.Compaction | None:
+        """Put all single files of measurements into one base file; see `vitscale.sweeps.bases`."""
+        return bases.compact(self.place)
+
     def checkpoint_dir(self, trial: Trial) -> Path:
-        """The folder of `trial`'s checkpoints, made where it is missing."""
-        path = self.path / "checkpoints" / trial.id
-        with files.plain_errors(self.path):
-            path.mkdir(exist_ok=True)
+        """The folder of `trial`'s checkpoints, on this machine; made where it is missing."""
+        path = self._checkpoints(trial.id)
+        with files.plain_errors(self.place.scratch):
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def forget_checkpoints(self, trial: Trial) -> None:
         """Delete `trial`'s checkpoints, all at once even if the process dies half-way."""
-        path = self.path / "checkpoints" / trial.id
-        aside = self.path / "tmp" / f"{trial.id}-{secrets.token_hex(8)}"
-        with files.plain_errors(self.path), contextlib.suppress(FileNotFoundError):
+        path, scratch = self._checkpoints(trial.id), self.place.scratch
+        aside = scratch / "tmp" / f"{trial.id}-{secrets.token_hex(8)}"
+        with files.plain_errors(scratch), contextlib.suppress(FileNotFoundError):
+            aside.parent.mkdir(parents=True, exist_ok=True)
             os.rename(path, aside)
             shutil.rmtree(aside)
+        if not isinstance(self.place, FolderPlace):
+            mirror.forget_checkpoints(self.place, trial.id)
 
     def resumable(self) -> set[str]:
         """Ids of the trials that have checkpoints."""
-        with os.scandir(self.path / "checkpoints") as entries:
-            return {e.name for e in entries if _TRIAL_ID.fullmatch(e.name) and any(os.scandir(e))}
+        ids = filter(_TRIAL_ID.fullmatch, self.place.names("checkpoints"))
+        return {trial_id for trial_id in ids if self.place.names(f"checkpoints/{trial_id}")}
 
     def log_path(self, trial_id: str) -> Path:
-        """The file that takes what `trial_id`'s process prints."""
-        return self.path / "logs" / f"{_checked(trial_id)}.log"
+        """The file, on this machine, that takes what `trial_id`'s process prints."""
+        path = self.place.scratch / "logs" / f"{_checked(trial_id)}.log"
+        if not path.parent.is_dir():
+            with files.plain_errors(self.place.scratch):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
-    def record_plan(self, name: str, toml: str) -> Path:
-        """Keep the text of a plan that is run, beside those before it; the same text once only."""
+    def record_plan(self, name: str, toml: str) -> str:
+        """Keep the text of a plan that is run, beside those before it, the same text once only; returns
+        its key."""
         import hashlib
 
         digest = hashlib.sha256(toml.encode()).hexdigest()[:12]
-        path = self.path / "plans" / f"{name}-{digest}.toml"
-        self._put(path, toml.encode())
-        return path
+        key = f"plans/{name}-{digest}.toml"
+        if not self.place.exists(key):
+            self.place.put(key, toml.encode())
+        return key
 
     def recorded_plans(self) -> list[str]:
         """Texts of the plans that were run here, as TOML, by file name."""
-        return [p.read_text(encoding="utf-8") for p in sorted((self.path / "plans").glob("*.toml"))]
+        names = [name for name in self.place.names("plans") if name.endswith(".toml")]
+        return [self.place.read(f"plans/{name}").decode("utf-8") for name in names]
 
     @contextlib.contextmanager
-    def lock(self, trial: Trial) -> Iterator[bool]:
-        """Hold `trial` against other processes of this machine; gives whether it was free.
+    def lock(self, trial: Trial, *, on_beat: Callable[[], None] | None = None) -> Iterator[bool]:
+        """Hold `trial` against all other processes, wherever they run; gives whether it was free.
 
-        The lock ends with the process, however it ends. It only saves work: without it two
-        processes would measure the same trial, and the first result would be kept.
+        The lease ends with the process, however it ends; a process whose lease was taken over ends (see
+        `vitscale.sweeps.leases`). `on_beat` is called now and then while it is held. Where the store is no
+        folder, checkpoints are fetched before, kept in it now and then, and once more at the end.
         """
-        with files.exclusive(self.path / "locks" / f"{trial.id}.lock", self.path) as free:
-            yield free
+        remote = not isinstance(self.place, FolderPlace)
+        folder = self._checkpoints(trial.id)
+
+        def beat() -> None:
+            if remote:
+                mirror.keep_checkpoints(self.place, trial.id, folder)
+            if on_beat is not None:
+                on_beat()
+
+        with leased(self.place, trial.id, on_beat=beat) as free:
+            if free and remote:
+                mirror.fetch_checkpoints(self.place, trial.id, folder)
+            try:
+                yield free
+            finally:
+                if free and remote:
+                    mirror.keep_checkpoints(self.place, trial.id, folder)
+                    self._keep_log(trial.id)
 
     def prepare(self) -> None:
         """Make ready for writing: folders that a copy left out (git keeps no empty ones) are made,
-        and what processes that died more than a day ago left under `tmp/` is deleted.
+        what processes that died more than a day ago left under `tmp/` is deleted, and a store of an
+        older version is marked as one of this version, which older ones then refuse.
 
         Raises `StoreError` in one sentence where nothing could be stored now.
         """
+        from vitscale.sweeps.schema import SCHEMA_VERSION
+
         self._make_folders()
         self._tidy()
-        path = self._aside()
+        probe = f"tmp/{os.getpid()}-{secrets.token_hex(8)}"
+        self.place.put(probe, b"vitscale\n" * 512)
+        self.place.delete(probe)
+        if self._version() < SCHEMA_VERSION:
+            self.place.write(_MARKER, _marker())
+
+    def _open_folder(self, path: Path, create: bool) -> None:
+        if not path.exists():
+            if not create:
+                raise StoreError(f"there is no store at {path}; run a sweep into it first")
+            self._make()
+        elif not path.is_dir():
+            raise StoreError(f"{path} is a file, not a store; name a folder")
+        elif not (path / _MARKER).exists():
+            # Names of a store and nothing else: its making was cut short, or goes on right now.
+            unknown = {entry.name for entry in path.iterdir()} - {*_FOLDERS, *_LATER_FOLDERS}
+            if unknown or not create:
+                raise StoreError(
+                    f"{path} is not a store (it has no {_MARKER}); name a store, or a new or empty "
+                    f"folder for a new one"
+                )
+            self._make()
+
+    def _recorded(self, trial_id: str, durations: Sequence[int]) -> set[int]:
+        found = {d for d in durations if self.place.exists(self._key(trial_id, d))}
+        if len(found) < len(durations):
+            # Looked at after the files: a compaction puts its manifest before it deletes any.
+            found |= bases.compacted(self.place).get(trial_id, frozenset()) & set(durations)
+        return found
+
+    def _table(self, left_out: set[str]) -> "pa.Table":
+        import pyarrow as pa
+
+        from vitscale.sweeps.schema import SCHEMA
+
+        singles = [name for name in self._singles() if name not in left_out]
+        manifest = self._manifest()
+        known = bases.covered(self.place, manifest)
+        tables = [SCHEMA.empty_table()]
+        if manifest is not None:
+            tables.append(bases.base_table(self.place, manifest))
+        for name in singles:
+            trial_id, examples = bases.of_name(name)
+            if examples not in known.get(trial_id, ()):
+                tables.append(self._read_single(name))
+        order = [(column, "ascending") for column in ("trial_id", "examples", "metric")]
+        return pa.concat_tables(tables).sort_by(order)
+
+    def _read_single(self, name: str) -> "pa.Table":
+        """Raises `StoreError` that names the first file at fault."""
+        from vitscale.sweeps.parquet import UNREADABLE, from_bytes
+
+        data = self.place.read(f"measurements/{name}")
         try:
-            files.write_synced(path, b"vitscale\n" * 512, self.path)
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+            return from_bytes(data)
+        except UNREADABLE as error:
+            problems = self.check()
+            if not problems:
+                raise
+            more = f" ({len(problems)} files in all)" if len(problems) > 1 else ""
+            raise StoreError(
+                f"{problems[0].path} {problems[0].reason}{more}; move it out of the store and run the "
+                f"same sweep again to measure it anew: nothing else is lost"
+            ) from error
+
+    def _manifest(self) -> bases.Manifest | None:
+        return bases.newest(self.place)
+
+    def _singles(self) -> list[str]:
+        return [name for name in self.place.names("measurements") if MEASUREMENT.fullmatch(name)]
+
+    def _key(self, trial_id: str, examples: int) -> str:
+        return f"measurements/{_checked(trial_id)}-{examples}.parquet"
+
+    def _where(self, key: str) -> Path:
+        return self.place.path / key if isinstance(self.place, FolderPlace) else Path(key)
+
+    def _checkpoints(self, trial_id: str) -> Path:
+        return self.place.scratch / "checkpoints" / _checked(trial_id)
+
+    def _keep_log(self, trial_id: str) -> None:
+        with contextlib.suppress(OSError):  # a log is no reason to lose what was measured
+            self.place.write(f"logs/{trial_id}.log", self.log_path(trial_id).read_bytes())
 
     def _tidy(self) -> None:
-        with files.plain_errors(self.path):
-            for path in (self.path / "tmp").iterdir():
+        folder = self.place.scratch / "tmp"
+        if not folder.is_dir():
+            return
+        with files.plain_errors(folder.parent):
+            for path in folder.iterdir():
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > _DAY_S:
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _file(self, trial_id: str, examples: int) -> Path:
-        return self.path / "measurements" / f"{_checked(trial_id)}-{examples}.parquet"
-
-    def _files(self) -> list[Path]:
-        folder = self.path / "measurements"
-        return [folder / n for n in sorted(os.listdir(folder)) if _MEASUREMENT.fullmatch(n)]
-
-    def _aside(self) -> Path:
-        return self.path / "tmp" / f"{os.getpid()}-{secrets.token_hex(8)}"
-
-    def _put(self, path: Path, contents: bytes) -> bool:
-        return files.put_if_absent(path, contents, aside=self._aside(), store=self.path)
-
     def _make_folders(self) -> None:
-        with files.plain_errors(self.path):
-            for name in _FOLDERS:
-                (self.path / name).mkdir(parents=True, exist_ok=True)
+        if isinstance(self.place, FolderPlace):
+            with files.plain_errors(self.place.path):
+                for name in _FOLDERS:
+                    (self.place.path / name).mkdir(parents=True, exist_ok=True)
 
     def _make(self) -> None:
         self._make_folders()
-        files.sync_folder(self.path.absolute().parent)
-        from vitscale.sweeps.schema import SCHEMA_VERSION
+        if isinstance(self.place, FolderPlace):
+            files.sync_folder(self.place.path.absolute().parent)
+        self.place.put(_MARKER, _marker())
 
-        marker = {"format": _FORMAT, "schema_version": SCHEMA_VERSION, "made_by": __version__}
-        self._put(self.path / _MARKER, (json.dumps(marker, indent=1) + "\n").encode())
-
-    def _check_version(self) -> None:
+    def _version(self) -> int:
         from vitscale.sweeps.schema import SCHEMA_VERSION
 
         try:
-            marker = json.loads((self.path / _MARKER).read_text(encoding="utf-8"))
+            marker = json.loads(self.place.read(_MARKER))
             found, version, made_by = (marker[k] for k in ("format", "schema_version", "made_by"))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"{self.path / _MARKER} is damaged; write into it "
-                f'{{"format": "{_FORMAT}", "schema_version": {SCHEMA_VERSION}, '
-                f'"made_by": "{__version__}"}}'
+                f"{self._where(_MARKER)} is damaged; write into it {_marker().decode().strip()}"
             ) from error
         if found != _FORMAT or not isinstance(version, int):
-            raise StoreError(f"{self.path} is not a store: its {_MARKER} says format={found!r}")
+            raise StoreError(f"{self.name} is not a store: its {_MARKER} says format={found!r}")
         if version > SCHEMA_VERSION:
             raise StoreError(
-                f"{self.path} was made by vitscale {made_by} with schema version {version}, and "
+                f"{self.name} was made by vitscale {made_by} with schema version {version}, and "
                 f"this is vitscale {__version__}, which knows up to {SCHEMA_VERSION}; "
                 f"update vitscale"
             )
-        if not (self.path / "measurements").is_dir():
-            raise StoreError(f"{self.path} lacks its folder measurements; restore it")
+        return version
+
+    def _check_version(self) -> None:
+        self._version()
+        if isinstance(self.place, FolderPlace) and not (self.place.path / "measurements").is_dir():
+            raise StoreError(f"{self.name} lacks its folder measurements; restore it")
+
+
+def _marker() -> bytes:
+    from vitscale.sweeps.schema import SCHEMA_VERSION
+
+    marker = {"format": _FORMAT, "schema_version": SCHEMA_VERSION, "made_by": __version__}
+    return (json.dumps(marker) + "\n").encode()
 
 
 def _checked(trial_id: str) -> str:

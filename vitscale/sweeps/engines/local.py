@@ -124,7 +124,7 @@ class LocalEngine:
             worker.trial_ids, worker.core_seconds = [trial.id for trial in together], 0.0
             worker.log = store.log_path(first.id)
             trials = [trial_to_dict(trial) for trial in together]
-            self._request(worker, {"trials": trials, "store": str(store.path.absolute())})
+            self._request(worker, {"trials": trials, "store": store.address})
 
     def poll(self, timeout: float) -> list[Progress | Attempt]:
         """What the workers said, and which of them died.

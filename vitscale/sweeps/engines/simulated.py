@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from vitscale.scaling.failpoints import failpoint
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.progress import MeasurementSink, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.rows import row
 from vitscale.sweeps.engines.engine import Attempt
-from vitscale.sweeps.failpoints import failpoint
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.plan import StarSweep
 from vitscale.sweeps.store import Store

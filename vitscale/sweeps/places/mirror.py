@@ -1,0 +1,84 @@
+"""Checkpoints and logs of a store without folders: written on this machine, kept in the store.
+
+A checkpoint, a folder that appears whole, goes into the store as one archive
+`checkpoints/{trial id}/{line}/{step}.tar`; another machine unpacks it and goes on.
+"""
+
+import io
+import re
+import shutil
+import tarfile
+from pathlib import Path
+
+from vitscale.scaling.failpoints import failpoint
+from vitscale.sweeps.places.place import Place
+
+_STEP = re.compile(r"[0-9]+")
+_PART = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def fetch_checkpoints(place: Place, trial_id: str, folder: Path) -> None:
+    """Make `folder` hold what the store has of a trial's checkpoints, and nothing else."""
+    there = _kept(place, trial_id)
+    for path in folder.glob("*/*"):
+        if (path.parent.name, path.name) not in there:
+            shutil.rmtree(path)
+    for line, step in sorted(there - _written(folder)):
+        aside = folder / f".{line}-{step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        data = place.read(_key(trial_id, line, step))
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            archive.extractall(aside, filter="data")
+        (folder / line).mkdir(parents=True, exist_ok=True)
+        aside.rename(folder / line / step)
+
+
+def keep_checkpoints(place: Place, trial_id: str, folder: Path) -> None:
+    """Make the store hold what `folder` has of a trial's whole checkpoints; new ones come before old
+    ones go."""
+    here, there = _written(folder), _kept(place, trial_id)
+    for line, step in sorted(here - there):
+        data = _archive(folder / line / step)
+        if data is not None:
+            failpoint("mirror.keep")
+            place.write(_key(trial_id, line, step), data)
+    for line, step in there - here:
+        place.delete(_key(trial_id, line, step))
+
+
+def forget_checkpoints(place: Place, trial_id: str) -> None:
+    """Delete the store's checkpoints of a trial."""
+    for line, step in _kept(place, trial_id):
+        place.delete(_key(trial_id, line, step))
+
+
+def _written(folder: Path) -> set[tuple[str, str]]:
+    """Lines and steps of the whole checkpoints below a folder."""
+    steps = folder.glob("*/*") if folder.is_dir() else ()
+    return {(p.parent.name, p.name) for p in steps if _STEP.fullmatch(p.name) and p.is_dir()}
+
+
+def _kept(place: Place, trial_id: str) -> set[tuple[str, str]]:
+    found = set()
+    for line in place.names(f"checkpoints/{trial_id}"):
+        if not _PART.fullmatch(line):
+            continue
+        for name in place.names(f"checkpoints/{trial_id}/{line}"):
+            if name.endswith(".tar") and _STEP.fullmatch(name.removesuffix(".tar")):
+                found.add((line, name.removesuffix(".tar")))
+    return found
+
+
+def _archive(folder: Path) -> bytes | None:
+    """A folder as an archive, or None where it was deleted meanwhile."""
+    buffer = io.BytesIO()
+    try:
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(folder, arcname=".")
+    except FileNotFoundError:
+        return None
+    return buffer.getvalue()
+
+
+def _key(trial_id: str, line: str, step: str) -> str:
+    return f"checkpoints/{trial_id}/{line}/{step}.tar"
