@@ -25,11 +25,15 @@ from vitscale.commands import (
     store,
     sweep,
     train,
+    worker,
 )
 
 Command = (
     Annotated[quickstart.Quickstart, subcommand("quickstart")]
     | Annotated[sweep.Sweep, subcommand("sweep")]
+    | Annotated[worker.Worker, subcommand("worker")]
+    | Annotated[worker.Resume, subcommand("resume")]
+    | Annotated[worker.Cancel, subcommand("cancel")]
     | Annotated[train.Train, subcommand("train")]
     | Annotated[data.Data, subcommand("data")]
     | Annotated[status.Status, subcommand("status")]
@@ -45,6 +49,9 @@ Command = (
 _RUN: dict[type, Callable[[Any], int]] = {
     quickstart.Quickstart: quickstart.run,
     sweep.Sweep: sweep.run,
+    worker.Worker: worker.run_worker,
+    worker.Resume: worker.run_resume,
+    worker.Cancel: worker.run_cancel,
     train.Train: train.run,
     data.Data: data.run,
     status.Status: status.run,

@@ -71,7 +71,12 @@ def test_a_sweep_is_run_compacted_and_run_on_in_any_place(where):
     again = Store.open(where)
     pd.testing.assert_frame_equal(again.read(), table)
     assert again.measured_durations() == {t.id: set(t.durations) for t in plan.trials}
-    assert again.statuses(plan.trials[0]) == dict.fromkeys(plan.trials[0].durations, "ok")
+    assert {d: f.status for d, f in again.facts()[plan.trials[0].id].items()} == dict.fromkeys(
+        plan.trials[0].durations, "ok"
+    )
+    assert sum(f.spent_flops for each in again.facts().values() for f in each.values()) == (
+        pytest.approx(table["spent_flops"].sum())
+    )
     first = plan.trials[0]
     assert not again.append(first, first.durations[0], [row(first, first.durations[0])])
     assert run(plan, SimulatedEngine(), again).skipped == tuple(t.id for t in plan.trials)

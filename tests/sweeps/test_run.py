@@ -197,7 +197,7 @@ def test_the_dearest_trials_start_first(store):
         (["failed", "failed"], 5, 1),
         (["lost"] * 5, 9, 0),
         (["preempted"] * 9, 13, 0),
-        (["lost"] * 6, 9, 1),
+        (["lost"] * 60 + ["preempted"] * 41, 104, 1),
         (["lost", "failed", "lost", "done"], 7, 0),
         (["nothing", "nothing"], 5, 1),
     ],

@@ -1,21 +1,42 @@
 """`vitscale status`."""
 
 import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
 
+if TYPE_CHECKING:
+    from vitscale.sweeps.status import StoreStatus
+    from vitscale.sweeps.store import Store
+
+_WATCH_EVERY_S = 2.0
+_LINE_EVERY_S = 10.0
+_MOST = 12
+
 
 @dataclasses.dataclass(frozen=True)
 class Status:
-    """What a store holds: trials by shape, durations, what diverged, which files are damaged.
+    """What a store holds and what is under way: done, running, failed with reasons, cost so far and left,
+    and error curves.
 
-    Example:  vitscale status runs/laptop
+    Exit code 1 where files are damaged.
+
+    Examples:  vitscale status runs/laptop
+               vitscale status s3://bucket/runs/star --watch
     """
 
     store: Positional[str]
     """Folder or address of the measurements."""
+    watch: bool = False
+    """Keep showing it until all is done: one table on a terminal, a line every ten seconds elsewhere."""
+    metric: str | None = None
+    """Which metric to show curves of (default: the error most often measured)."""
+    no_curves: bool = False
+    """Leave the curves out; they are what takes time in large stores."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -24,6 +45,97 @@ def run(command: Status) -> int:
     from vitscale.sweeps.status import store_status
     from vitscale.sweeps.store import Store
 
-    status = store_status(Store.open(command.store))
-    output(command.json, status.to_dict(), status.lines)
+    store = Store.open(command.store)
+    if command.watch:
+        return _watch(store, command)
+    status = store_status(store)
+    output(command.json, status.to_dict(), lambda: _lines(store, status, command))
     return 1 if status.problems else 0
+
+
+def _watch(store: "Store", command: Status) -> int:
+    """Show the status again and again, until nothing runs or waits."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from vitscale.commands.output import print_json
+    from vitscale.sweeps.status import store_status
+
+    console = Console()
+    if console.is_terminal and not command.json:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                status = store_status(store)
+                live.update(Text("\n".join(_lines(store, status, command))), refresh=True)
+                if _is_over(status):
+                    return 1 if status.problems else 0
+                time.sleep(_WATCH_EVERY_S)
+    while True:
+        status = store_status(store)
+        if command.json:
+            print_json(status.to_dict())
+        else:
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {_summary(status)}")
+        sys.stdout.flush()
+        if _is_over(status):
+            return 1 if status.problems else 0
+        time.sleep(_LINE_EVERY_S)
+
+
+def _is_over(status: "StoreStatus") -> bool:
+    return not status.count("running") and not status.count("waiting")
+
+
+def _summary(status: "StoreStatus") -> str:
+    from vitscale.sweeps.display import clock
+
+    counts = [f"{status.count('done')}/{len(status.trials)} trials done"]
+    for state in ("running", "failed", "diverged", "cancelled", "waiting"):
+        if status.count(state):
+            counts.append(f"{status.count(state)} {state}")
+    if status.losses:
+        counts.append(f"{status.losses} attempts lost to machines")
+    counts.append(f"{status.spent_flops:.3g} training FLOPs so far")
+    if status.left_flops:
+        counts.append(f"{status.left_flops:.3g} left")
+    if status.eta_seconds is not None:
+        counts.append(f"ETA {clock(status.eta_seconds)}")
+    return ", ".join(counts)
+
+
+def _lines(store: "Store", status: "StoreStatus", command: Status) -> list[str]:
+    lines = [f"{status.path}: {_summary(status)}"]
+    lines += [
+        f"  plan {name}: {done} of {planned} durations done"
+        for name, (done, planned) in status.plans.items()
+    ]
+    running = [trial for trial in status.trials if trial.holder is not None]
+    for trial in running[:_MOST]:
+        held = trial.holder
+        assert held is not None
+        lines.append(
+            f"  running: {trial.trial_id} ({trial.shape}) on {held.host}, process {held.pid}, since "
+            f"{held.since}; {len(trial.measured)} of "
+            f"{len(trial.measured) + len(trial.missing)} durations done"
+        )
+    lines += _more(len(running), "running")
+    for state in ("failed", "diverged", "cancelled"):
+        chosen = [trial for trial in status.trials if trial.state == state]
+        lines += [
+            f"  {state}: {trial.trial_id} ({trial.shape or 'of no plan here'})"
+            + (f": {trial.reason}" if trial.reason else "")
+            for trial in chosen[:_MOST]
+        ]
+        lines += _more(len(chosen), state)
+    if status.count("failed") or status.count("cancelled"):
+        lines.append(f"  try them again with: vitscale resume {status.path}")
+    if not command.no_curves and not status.problems:
+        from vitscale.sweeps.curves import curve_lines, error_curves
+
+        lines += curve_lines(*error_curves(store, command.metric))
+    return [*lines, *(f"  damaged: {p.path} {p.reason}" for p in status.problems)]
+
+
+def _more(count: int, state: str) -> list[str]:
+    return [f"  and {count - _MOST} more {state}"] if count > _MOST else []

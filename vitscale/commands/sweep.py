@@ -54,6 +54,12 @@ class Sweep:
     """What the backward pass computes again to save memory: nothing, all but matrix products, all."""
     micro_batches: int = 1
     """Parts in which each batch is worked off, to fit the memory."""
+    max_flops: float | None = None
+    """Start no trial beyond so many training FLOPs of this run; the same command goes on later."""
+    max_hours: float | None = None
+    """Save and stop after so many hours; the same command goes on later."""
+    submit: bool = False
+    """Leave the plan in the store for `vitscale worker`, and train nothing here."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -65,15 +71,19 @@ def run(command: Sweep) -> int:
 
         sys.stdout.write(plan_to_toml(plan))
         return 0
+    if command.submit:
+        return _submit(command, plan)
     show_only = command.plan or command.store is None
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
     from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
+    from vitscale.sweeps.run import Limits
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
 
+    limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
     execution = Execution(
         layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
     )
@@ -109,7 +119,7 @@ def run(command: Sweep) -> int:
             for line in preview_lines(bill):
                 print(line, file=sys.stderr, flush=True)
             display = run_display()
-        report = run_plan(plan, engine, store, display=display)
+        report = run_plan(plan, engine, store, limits=limits, display=display)
     except KeyboardInterrupt:
         if not preemption.asked:
             raise
@@ -121,6 +131,29 @@ def run(command: Sweep) -> int:
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if report.complete else 1
+
+
+def _submit(command: Sweep, plan: "Plan") -> int:
+    """Record the plan for workers."""
+    from vitscale.sweeps.config import plan_to_toml
+    from vitscale.sweeps.store import Store
+
+    if command.store is None or command.plan:
+        raise ValueError(
+            "--submit leaves the plan in a store: name it with --store, without --plan"
+        )
+    store = Store.open(command.store, create=True)
+    store.prepare()
+    store.record_plan(plan.name, plan_to_toml(plan))
+    output(
+        command.json,
+        {"store": store.name, "plan": plan.name, "trials": len(plan.trials)},
+        lambda: [
+            f"{plan.name} is in {store.name}: {len(plan.trials)} trials; train them, on as many machines "
+            f"as you like, with: vitscale worker {store.name}"
+        ],
+    )
+    return 0
 
 
 def _plan(kind: Literal["star", "grid"], name: str) -> "Plan":

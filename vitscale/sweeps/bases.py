@@ -22,6 +22,8 @@ from vitscale.sweeps.places.place import Place
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from vitscale.sweeps.parquet import Facts
+
 MEASUREMENT = re.compile(r"([0-9a-f]{12})-([1-9][0-9]{0,18})\.parquet")
 """The name of the file of one trial and duration."""
 BASE = re.compile(r"base-([0-9]{6})-[0-9a-f]{8}\.parquet")
@@ -96,6 +98,24 @@ def base_table(place: Place, manifest: Manifest) -> "pa.Table":
     data = _read_base(place, manifest)
     try:
         return from_bytes(data)
+    except UNREADABLE as error:
+        raise StoreError(
+            f"measurements/{manifest.base} of the store {place.name} is damaged; restore it from a copy"
+        ) from error
+
+
+def base_facts(place: Place, manifest: Manifest | None) -> "dict[tuple[str, int], Facts]":
+    """Status and cost of all that is in a base, by trial id and duration.
+
+    Raises as `base_table`.
+    """
+    from vitscale.sweeps.parquet import UNREADABLE, facts_of_base
+
+    if manifest is None:
+        return {}
+    data = _read_base(place, manifest)
+    try:
+        return facts_of_base(data)
     except UNREADABLE as error:
         raise StoreError(
             f"measurements/{manifest.base} of the store {place.name} is damaged; restore it from a copy"

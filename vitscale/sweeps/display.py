@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vitscale.scaling.shape import Shape
+from vitscale.sweeps.jobs import RunState
 from vitscale.sweeps.preview import Preview, TrialCost
-from vitscale.sweeps.run import Display, RunReport, RunState
+from vitscale.sweeps.run import Display, RunReport
 
 _LINE_EVERY_S = 10.0
 _MAX_ROWS = 12
@@ -89,6 +90,8 @@ def report_lines(report: RunReport) -> list[str]:
         f"{len(report.skipped)} were done before"
         + (f", {len(report.elsewhere)} by another run" if report.elsewhere else "")
     ]
+    if report.cancelled:
+        lines.append(f"cancelled: {', '.join(report.cancelled)}")
     if report.diverged:
         lines.append(f"diverged: {', '.join(report.diverged)}")
     for failure in report.failed:
@@ -101,6 +104,11 @@ def report_lines(report: RunReport) -> list[str]:
         lines.append(
             f"interrupted with {len(report.unfinished)} trials to go; the same command goes on "
             f"from their checkpoints"
+        )
+    elif report.stopped:
+        lines.append(
+            f"stopped with {len(report.unfinished)} trials to go, since {report.stopped}; the same command "
+            f"goes on"
         )
     elif report.failed:
         lines.append("the same command tries the failed trials again, and only those")

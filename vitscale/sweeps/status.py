@@ -1,48 +1,109 @@
-"""What a store holds, for a person or a program to look at."""
+"""What a store holds and what its plans still lack, for a person or a program to look at.
+
+Reads names and the ends of files, so that it takes well under a second for thousands of measurements.
+Whether every byte is as it was written is for `vitscale store check`.
+"""
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from vitscale.sweeps.config import plan_from_toml
-from vitscale.sweeps.display import clock
-from vitscale.sweeps.plan import Plan
+from vitscale.scaling.recipe import Trial
+from vitscale.scaling.shape import Shape
+from vitscale.sweeps.attempts import EndedAttempt, attempts, cancelled, failures_since_resumed
+from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.leases import Holder, holders
+from vitscale.sweeps.parquet import Facts
+from vitscale.sweeps.preview import trial_cost
 from vitscale.sweeps.store import Problem, Store
+from vitscale.sweeps.work import recorded
+
+State = Literal["done", "diverged", "running", "failed", "cancelled", "waiting"]
+"""Of a trial: all durations measured, one of them diverged, held by a process, given up after its last
+attempt failed, not to be trained, or still to come."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialStatus:
-    """One measured trial: its shape, its durations in examples, and whether it diverged."""
+    """One trial: its shape (None where no plan of the store has it), durations in examples, and what it
+    costs in training FLOPs."""
 
     trial_id: str
-    width: int
-    depth: int
-    mlp_dim: int
-    seed: int
-    durations: tuple[int, ...]
-    diverged: bool
-    train_seconds: float
+    shape: Shape | None
+    seed: int | None
+    state: State
+    measured: tuple[int, ...]
+    missing: tuple[int, ...]
     spent_flops: float
+    left_flops: float
+    train_seconds: float
+    reason: str = ""
+    holder: Holder | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = dataclasses.asdict(self) | {"holder": None}
+        if self.holder is not None:
+            held = {name: getattr(self.holder, name) for name in ("host", "pid", "since")}
+            values["holder"] = held
+        return values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreStatus:
-    """Trials of a store, what its plans still lack, and the files that cannot be trusted.
+    """Trials of a store and of its plans, and the files that cannot be trusted.
 
-    `plans` gives, for each plan that was run here, the durations done and the durations in all.
+    - `plans`: of each plan that was run or submitted here, the durations done and the durations in all.
+    - `losses`: attempts that ended with their process or machine.
     """
 
     path: str
     trials: tuple[TrialStatus, ...]
-    metrics: tuple[str, ...]
     plans: dict[str, tuple[int, int]]
+    losses: int
     problems: tuple[Problem, ...]
+
+    def count(self, state: State) -> int:
+        """How many trials are in a state."""
+        return sum(trial.state == state for trial in self.trials)
+
+    @property
+    def spent_flops(self) -> float:
+        """Training FLOPs that went into what is measured."""
+        return sum(trial.spent_flops for trial in self.trials)
+
+    @property
+    def left_flops(self) -> float:
+        """Training FLOPs that the plans still ask for; what failed or was cancelled is not counted."""
+        return sum(t.left_flops for t in self.trials if t.state in ("running", "waiting"))
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Time left at the speed of the measurements so far and with as many trials at once as run now; None
+        where nothing runs or nothing was measured."""
+        seconds, running = sum(trial.train_seconds for trial in self.trials), self.count("running")
+        if not running or not seconds:
+            return None
+        return self.left_flops / (self.spent_flops / seconds * running)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
+        states: tuple[State, ...] = (
+            "done",
+            "diverged",
+            "running",
+            "failed",
+            "cancelled",
+            "waiting",
+        )
         return {
             "path": self.path,
-            "trials": [dataclasses.asdict(trial) for trial in self.trials],
-            "metrics": list(self.metrics),
+            "counts": {state: self.count(state) for state in states},
+            "spent_flops": self.spent_flops,
+            "left_flops": self.left_flops,
+            "eta_seconds": self.eta_seconds,
+            "losses": self.losses,
+            "trials": [trial.to_dict() for trial in self.trials],
             "plans": {
                 name: {"done": done, "planned": planned}
                 for name, (done, planned) in self.plans.items()
@@ -50,64 +111,91 @@ class StoreStatus:
             "problems": [{"path": str(p.path), "reason": p.reason} for p in self.problems],
         }
 
-    def lines(self) -> list[str]:
-        """The same for a person to read."""
-        durations = sum(len(trial.durations) for trial in self.trials)
-        flops = sum(trial.spent_flops for trial in self.trials)
-        seconds = sum(trial.train_seconds for trial in self.trials)
-        lines = [
-            f"{self.path}: {len(self.trials)} trials measured at {durations} durations, "
-            f"{flops:.3g} training FLOPs, {clock(seconds)} of training",
-            *(
-                f"  plan {name}: {done} of {planned} durations done"
-                for name, (done, planned) in self.plans.items()
-            ),
-        ]
-        if self.trials:
-            lines.append(f"  {'width':>6}{'depth':>6}{'mlp_dim':>8}{'seed':>5}  examples")
-        for trial in self.trials:
-            ends = ", ".join(f"{duration:,}" for duration in trial.durations)
-            lines.append(
-                f"  {trial.width:6}{trial.depth:6}{trial.mlp_dim:8}{trial.seed:5}  {ends}"
-                + ("  diverged" if trial.diverged else "")
-            )
-        lines += [f"  metrics: {', '.join(self.metrics)}"] if self.metrics else []
-        return [*lines, *(f"  damaged: {p.path} {p.reason}" for p in self.problems)]
-
 
 def store_status(store: Store) -> StoreStatus:
-    """Read the whole store, leaving out the files that cannot be read."""
-    problems = tuple(store.check())
-    frame = store.read(skip=[problem.path for problem in problems])
-    by_trial: dict[str, list[dict[str, Any]]] = {}
-    for row in frame.drop_duplicates(["trial_id", "examples"]).to_dict("records"):
-        by_trial.setdefault(row["trial_id"], []).append({str(k): v for k, v in row.items()})
-    trials = [_trial_status(trial_id, rows) for trial_id, rows in by_trial.items()]
-    trials.sort(key=lambda t: (t.width, t.depth, t.mlp_dim, t.seed))
-    measured = store.measured_durations()
+    """Look at a store; files that cannot be read are left out and named.
+
+    Raises `StoreError` where the store itself cannot be read.
+    """
+    problems: tuple[Problem, ...] = ()
+    try:
+        facts = store.facts()
+    except StoreError:
+        problems = tuple(store.check())
+        if not problems:
+            raise
+        facts = store.facts(skip=[problem.path for problem in problems])
+    plans = recorded(store)
+    ended, held, unwanted = attempts(store), holders(store.place), cancelled(store)
+    resumable = store.resumable()
+    trials: dict[str, Trial] = {}
+    for plan in plans:
+        for trial in plan.trials:
+            known = trials.get(trial.id)
+            durations = {*trial.durations, *(known.durations if known else ())}
+            trials[trial.id] = dataclasses.replace(trial, durations=tuple(sorted(durations)))
+    found = [
+        _status(
+            trial_id,
+            trials.get(trial_id),
+            facts.get(trial_id, {}),
+            ended.get(trial_id, []),
+            holder=held.get(trial_id),
+            cancelled=trial_id in unwanted,
+            resumes=trial_id in resumable,
+        )
+        for trial_id in {**trials, **facts}
+    ]
     return StoreStatus(
         path=store.name,
-        trials=tuple(trials),
-        metrics=tuple(sorted(set(frame.loc[frame["status"] == "ok", "metric"]))),
-        plans={
-            plan.name: _done(plan, measured) for plan in map(plan_from_toml, store.recorded_plans())
-        },
+        trials=tuple(found),
+        plans={plan.name: _done(plan.trials, facts) for plan in plans},
+        losses=sum(a.outcome in ("lost", "preempted") for each in ended.values() for a in each),
         problems=problems,
     )
 
 
-def _trial_status(trial_id: str, rows: list[dict[str, Any]]) -> TrialStatus:
-    """Of one trial, from one row for each of its durations."""
+def _status(
+    trial_id: str,
+    trial: Trial | None,
+    facts: dict[int, Facts],
+    ended: list[EndedAttempt],
+    *,
+    holder: Holder | None,
+    cancelled: bool,
+    resumes: bool,
+) -> TrialStatus:
+    missing, left = (), 0.0
+    if trial is not None:
+        cost = trial_cost(trial, facts, resumes=resumes)
+        missing, left = cost.remaining_durations, cost.remaining_flops
+    failures = failures_since_resumed(ended)
+    state: State = "waiting"
+    reason = ""
+    if not missing:
+        diverged = any(each.status == "diverged" for each in facts.values())
+        state = "diverged" if diverged else "done"
+    elif holder is not None:
+        state = "running"
+    elif cancelled:
+        state = "cancelled"
+    elif failures and ended[-1] == failures[-1]:
+        state, reason = "failed", failures[-1].reason
     return TrialStatus(
         trial_id=trial_id,
-        **{name: int(rows[0][name]) for name in ("width", "depth", "mlp_dim", "seed")},
-        durations=tuple(sorted(int(row["examples"]) for row in rows)),
-        diverged=any(row["status"] == "diverged" for row in rows),
-        train_seconds=max(float(row["train_seconds"]) for row in rows),
-        spent_flops=sum(float(row["spent_flops"]) for row in rows),
+        shape=trial and trial.shape,
+        seed=trial and trial.recipe.seed,
+        state=state,
+        measured=tuple(sorted(facts)),
+        missing=missing,
+        spent_flops=sum(each.spent_flops for each in facts.values()),
+        left_flops=left,
+        train_seconds=max((each.train_seconds for each in facts.values()), default=0.0),
+        reason=reason,
+        holder=holder if state == "running" else None,
     )
 
 
-def _done(plan: Plan, measured: dict[str, set[int]]) -> tuple[int, int]:
-    durations = [(trial.id, duration) for trial in plan.trials for duration in trial.durations]
-    return sum(d in measured.get(i, ()) for i, d in durations), len(durations)
+def _done(trials: Iterable[Trial], facts: dict[str, dict[int, Facts]]) -> tuple[int, int]:
+    durations = [(trial.id, duration) for trial in trials for duration in trial.durations]
+    return sum(d in facts.get(i, ()) for i, d in durations), len(durations)

@@ -26,9 +26,9 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vitscale import __version__
 from vitscale.scaling.measurement import Measurement
@@ -44,6 +44,10 @@ from vitscale.sweeps.places.place import Place, open_place
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from vitscale.sweeps.parquet import Facts
+
+_Read = TypeVar("_Read")
 
 _FORMAT = "vitscale-store"
 _MARKER = "store.json"
@@ -176,22 +180,20 @@ class Store:
                 return self._table(left_out)
         raise StoreError(f"the store {self.name} is being compacted all the time; try again later")
 
-    def statuses(self, trial: Trial) -> dict[int, str]:
-        """ "ok" or "diverged" for each recorded duration of `trial`."""
-        import pyarrow.compute as pc
+    def facts(
+        self, trial_ids: Collection[str] | None = None, *, skip: Sequence[Path] = ()
+    ) -> dict[str, dict[int, "Facts"]]:
+        """Status and cost of each recorded duration, by trial id; of all trials, or of `trial_ids`.
 
-        found = {}
-        for duration in sorted(self.measured(trial)):
-            try:
-                table = self._read_single(f"{trial.id}-{duration}.parquet")
-            except FileNotFoundError:
-                manifest = self._manifest()
-                assert manifest is not None  # or the duration would not be recorded
-                base = bases.base_table(self.place, manifest)
-                wanted = (pc.field("trial_id") == trial.id) & (pc.field("examples") == duration)
-                table = base.filter(wanted)
-            found[duration] = table["status"][0].as_py()
-        return found
+        Leaves out the files `skip`.
+
+        Raises `StoreError` that names the file where one is damaged.
+        """
+        for _ in range(_READ_AGAIN):
+            with contextlib.suppress(FileNotFoundError):
+                wanted = None if trial_ids is None else set(trial_ids)
+                return self._facts(wanted, {path.name for path in skip})
+        raise StoreError(f"the store {self.name} is being compacted all the time; try again later")
 
     def check(self) -> list[Problem]:
         """Every file under `measurements/` that is damaged, misnamed or of another version."""
@@ -337,9 +339,30 @@ class Store:
             found |= bases.compacted(self.place).get(trial_id, frozenset()) & set(durations)
         return found
 
+    def _facts(
+        self, trial_ids: set[str] | None, left_out: set[str]
+    ) -> dict[str, dict[int, "Facts"]]:
+        from vitscale.sweeps.parquet import facts_of
+
+        singles = [name for name in self._singles() if name not in left_out]
+        manifest = self._manifest()
+        if manifest is not None and manifest.base in left_out:
+            manifest = None
+        found: dict[str, dict[int, Facts]] = {}
+        for name in singles:
+            trial_id, examples = bases.of_name(name)
+            if trial_ids is None or trial_id in trial_ids:
+                data = self.place.read(f"measurements/{name}")
+                found.setdefault(trial_id, {})[examples] = self._trusted(facts_of, data)
+        for (trial_id, examples), facts in bases.base_facts(self.place, manifest).items():
+            if trial_ids is None or trial_id in trial_ids:
+                found.setdefault(trial_id, {})[examples] = facts
+        return found
+
     def _table(self, left_out: set[str]) -> "pa.Table":
         import pyarrow as pa
 
+        from vitscale.sweeps.parquet import from_bytes
         from vitscale.sweeps.schema import SCHEMA
 
         singles = [name for name in self._singles() if name not in left_out]
@@ -351,17 +374,17 @@ class Store:
         for name in singles:
             trial_id, examples = bases.of_name(name)
             if examples not in known.get(trial_id, ()):
-                tables.append(self._read_single(name))
+                data = self.place.read(f"measurements/{name}")
+                tables.append(self._trusted(from_bytes, data))
         order = [(column, "ascending") for column in ("trial_id", "examples", "metric")]
         return pa.concat_tables(tables).sort_by(order)
 
-    def _read_single(self, name: str) -> "pa.Table":
-        """Raises `StoreError` that names the first file at fault."""
-        from vitscale.sweeps.parquet import UNREADABLE, from_bytes
+    def _trusted(self, read: Callable[[bytes], _Read], data: bytes) -> _Read:
+        """`read` of a file's bytes; raises `StoreError` that names the first file at fault."""
+        from vitscale.sweeps.parquet import UNREADABLE
 
-        data = self.place.read(f"measurements/{name}")
         try:
-            return from_bytes(data)
+            return read(data)
         except UNREADABLE as error:
             problems = self.check()
             if not problems:

@@ -1,0 +1,194 @@
+"""`vitscale worker`, `status`, `resume` and `cancel` as their users meet them: real processes that train."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vitscale.cli import run
+from vitscale.scaling.recipe import Recipe
+from vitscale.scaling.shape import Shape
+from vitscale.sweeps.attempts import record_attempt
+from vitscale.sweeps.config import plan_to_toml
+from vitscale.sweeps.engines.simulated import SimulatedEngine
+from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
+from vitscale.sweeps.run import run as run_plan
+from vitscale.sweeps.store import Store
+
+RECIPE = Recipe(
+    data="glyphs",
+    image_size=16,
+    channels=1,
+    batch_size=32,
+    learning_rate=3e-3,
+    warmup_steps=2,
+    cooldown_steps=4,
+    evaluators=("upstream",),
+)
+PLAN = Plan(
+    name="tiny",
+    sweep=GridSweep(
+        widths=(8, 16),
+        depths=(1, 2),
+        mlp_dims=(16,),
+        patch=8,
+        recipe=RECIPE,
+        durations=(32 * 10, 32 * 20),
+        head_dim=8,
+    ),
+)
+
+
+@pytest.fixture
+def toml(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(plan_to_toml(PLAN))
+    return str(path)
+
+
+def vitscale(*arguments, **environment) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "vitscale", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_workers_share_a_submitted_plan_and_take_over_from_the_dead(tmp_path, toml, capsys):
+    where = str(tmp_path / "store")
+    assert run(["sweep", "grid", toml, "--store", where, "--submit"]) == 0
+    assert f"vitscale worker {where}" in capsys.readouterr().out
+    first = vitscale("worker", where, "--workers", "1", "--json")
+    second = vitscale("worker", where, "--workers", "1", "--json")
+    store = Store.open(where)
+    deadline = time.monotonic() + 120
+    while not store.place.names("leases"):
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    out, err = second.communicate(timeout=240)
+    assert second.returncode == 0, err
+    (report,) = json.loads(out)["runs"]
+    assert not report["failed"] and not report["unfinished"]
+    assert store.measured_durations() == {t.id: set(t.durations) for t in PLAN.trials}
+    assert store.place.names("leases") == [] and store.check() == []
+
+    assert run(["status", where]) == 0
+    shown = capsys.readouterr().out
+    assert "4/4 trials done" in shown and "plan tiny: 8 of 8 durations done" in shown
+    assert "upstream_error by shape, at 320, 640 examples" in shown and "16/2/16" in shown
+    assert run(["worker", where]) == 0  # at once, since nothing is left
+    assert run(["status", where, "--watch"]) == 0
+    assert "4/4 trials done" in capsys.readouterr().out
+
+
+def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
+    plan = Plan(
+        name="long",
+        sweep=StarSweep(
+            center=Shape(width=16, depth=2, mlp_dim=16, heads=2, patch=8),
+            arms={"width": (8,)},
+            recipe=RECIPE,
+            durations=(32 * 200_000,),
+            head_dim=8,
+        ),
+    )
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(plan.name, plan_to_toml(plan))
+    worker = vitscale("worker", str(store.path), "--workers", "1")
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        if "trunk" in line and "trunk 0/" not in line:
+            break
+    status = subprocess.run(
+        [sys.executable, "-m", "vitscale", "status", str(store.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "1 running" in status and "1 waiting" in status and "running: " in status
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 75
+    assert len(store.resumable()) == 1
+
+
+def test_what_failed_is_told_with_its_reason_and_tried_again_by_resume(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    failing, *others = PLAN.trials
+    run_plan(PLAN, SimulatedEngine(), store)
+    for duration in failing.durations:
+        (store.path / "measurements" / f"{failing.id}-{duration}.parquet").unlink()
+    for _ in range(2):
+        record_attempt(store, failing.id, "failed", reason="RuntimeError: it broke")
+    assert run(["status", str(store.path), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["counts"] | {"done": 3, "failed": 1} == status["counts"]
+    told = {trial["trial_id"]: trial for trial in status["trials"]}
+    assert told[failing.id]["reason"] == "RuntimeError: it broke"
+    assert told[failing.id]["left_flops"] == pytest.approx(failing.spent_flops())
+    assert run(["status", str(store.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"failed: {failing.id}" in shown and "RuntimeError: it broke" in shown
+    assert "vitscale resume" in shown
+    # A worker leaves it; resuming tries it, and only it.
+    assert run(["worker", str(store.path), "--workers", "1", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["runs"][0]["attempts"] == 0
+    assert run(["resume", str(store.path), "--workers", "1", "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["runs"]
+    assert report["measured"] == [failing.id] and len(report["skipped"]) == len(others)
+
+
+def test_cancelling(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    first, second = PLAN.trials[0].id, PLAN.trials[1].id
+    assert run(["cancel", str(store.path), "--trial", first, second]) == 0
+    assert "2 trials cancelled" in capsys.readouterr().out
+    assert run(["status", str(store.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["cancelled"] == 2
+    assert run(["resume", str(store.path), "--trial", first, "--mark-only"]) == 0
+    assert run(["cancel", str(store.path), "--plan", "tiny"]) == 0
+    capsys.readouterr()
+    assert run(["worker", str(store.path), "--workers", "1", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"][0]["cancelled"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["cancel", "{store}", "--trial", "../../x"],
+            "'../../x' is no trial id; ids have 12 digits",
+        ),
+        (["cancel", "{store}", "--trial", "0123456789ab"], "is in no plan of the store"),
+        (["cancel", "{store}"], "say what to cancel"),
+        (["cancel", "{store}", "--plan", "other"], "has no plan 'other'; it has tiny"),
+        (["resume", "{store}", "--trial", "../x"], "is no trial id"),
+        (["worker", "{store}", "--plan", "nothing"], "has no plan 'nothing'"),
+        (["worker", "{empty}"], "has no plans; submit one with: vitscale sweep star NAME"),
+        (["worker", "{none}"], "there is no store at"),
+        (["sweep", "grid", "quickstart", "--submit"], "name it with --store"),
+        (
+            ["sweep", "grid", "quickstart", "--store", "{empty}", "--max-flops", "0"],
+            "max_flops=0 leaves",
+        ),
+        (["status", "{store}", "--metric", "nothing"], "metric='nothing' was not measured"),
+    ],
+)
+def test_refusals(tmp_path, capsys, arguments, words):
+    store = Store.open(tmp_path / "store", create=True)
+    run_plan(PLAN, SimulatedEngine(), store)
+    Store.open(tmp_path / "empty", create=True)
+    places = {name: str(tmp_path / name) for name in ("store", "empty", "none")}
+    before = sorted(path.name for path in (tmp_path / "store").rglob("*"))
+    assert run([argument.format(**places) for argument in arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "store").rglob("*")) == before

@@ -1,0 +1,203 @@
+"""`vitscale worker`, `vitscale resume` and `vitscale cancel`."""
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+from tyro.conf import Positional
+
+from vitscale.commands.output import output
+
+if TYPE_CHECKING:
+    from vitscale.sweeps.run import RunReport
+    from vitscale.sweeps.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """Train what the plans of a store lack, beside any number of other workers on any machines.
+
+    Start as many as you like, with the same command everywhere (SLURM arrays, Kubernetes Jobs, ssh): each
+    takes trials that nobody holds, and takes over those of workers that die. Submit plans with
+    `vitscale sweep ... --store STORE --submit`.
+
+    Exit codes: 0 all is done, 1 something failed or is left, 75 asked to go (SIGTERM), with all work saved.
+
+    Examples:  vitscale worker /shared/runs/star
+               vitscale worker s3://bucket/runs/star --follow --max-hours 24
+    """
+
+    store: Positional[str]
+    """Folder that all machines see, or s3://bucket/prefix, gs://..."""
+    plan: tuple[str, ...] = ()
+    """Names of the plans to work on (default: all that the store has)."""
+    workers: int | None = None
+    """Processes on this machine; by default one for each accelerator or core."""
+    threads: int = 1
+    """Threads of each process, on CPU."""
+    pack: int = 1
+    """Trials that a process trains together, where they differ in seed and learning rate alone."""
+    follow: bool = False
+    """Wait for new plans when all is done."""
+    max_hours: float | None = None
+    """Save and stop after so many hours."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Train what failed, was cancelled or is missing of the plans of a store, and nothing else.
+
+    Examples:  vitscale resume runs/laptop
+               vitscale resume runs/laptop --plan laptop-star --trial 0cca30473a0f
+    """
+
+    store: Positional[str]
+    """Folder or address of the measurements."""
+    plan: tuple[str, ...] = ()
+    """Names of the plans to resume (default: all that the store has)."""
+    trial: tuple[str, ...] = ()
+    """Ids of failed or cancelled trials to take up again (default: all of the plans)."""
+    workers: int | None = None
+    """Processes on this machine; by default one for each accelerator or core."""
+    threads: int = 1
+    """Threads of each process, on CPU."""
+    pack: int = 1
+    """Trials that a process trains together, where they differ in seed and learning rate alone."""
+    mark_only: bool = False
+    """Train nothing here: leave it to the workers of the store."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cancel:
+    """Have nobody train these trials of a store until they are resumed. Workers that train them save what
+    they have and stop within seconds.
+
+    Examples:  vitscale cancel runs/laptop --trial 0cca30473a0f
+               vitscale cancel runs/laptop --plan laptop-star
+    """
+
+    store: Positional[str]
+    """Folder or address of the measurements."""
+    plan: tuple[str, ...] = ()
+    """Names of plans of which to cancel all trials."""
+    trial: tuple[str, ...] = ()
+    """Ids of trials to cancel."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def run_worker(command: Worker) -> int:
+    from vitscale.sweeps.store import Store
+
+    store = Store.open(command.store)
+    return _work(store, command, follow=command.follow, max_hours=command.max_hours)
+
+
+def run_resume(command: Resume) -> int:
+    from vitscale.sweeps.attempts import resume
+    from vitscale.sweeps.store import Store
+
+    store = Store.open(command.store)
+    store.prepare()
+    resume(store, _named_trials(store, command.plan, command.trial))
+    if command.mark_only:
+        output(command.json, {"store": store.name}, lambda: ["marked; its workers take them up"])
+        return 0
+    return _work(store, command)
+
+
+def run_cancel(command: Cancel) -> int:
+    from vitscale.sweeps.attempts import cancel
+    from vitscale.sweeps.store import Store
+
+    if not command.plan and not command.trial:
+        raise ValueError("say what to cancel: --trial ID ... or --plan NAME ...")
+    store = Store.open(command.store)
+    measured = store.measured_durations()
+    trials = _trials(store, command.plan) if command.plan else _trials(store, ())
+    chosen = _named_trials(store, command.plan, command.trial)
+    left = [i for i in chosen if not trials[i] <= measured.get(i, set())]
+    store.prepare()
+    cancel(store, left)
+    lines = [f"{len(left)} trials cancelled; undo it with: vitscale resume {store.name}"]
+    if len(left) < len(chosen):
+        lines.append(f"{len(chosen) - len(left)} more are measured already, and stay")
+    output(command.json, {"store": store.name, "cancelled": left}, lambda: lines)
+    return 0
+
+
+def _work(
+    store: "Store",
+    command: Worker | Resume,
+    *,
+    follow: bool = False,
+    max_hours: float | None = None,
+) -> int:
+    from vitscale.sweeps.display import report_lines, run_display
+    from vitscale.sweeps.engines.local import LocalEngine
+    from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
+    from vitscale.sweeps.work import recorded, work
+
+    if not recorded(store, list(command.plan)) and not follow:
+        raise ValueError(
+            f"the store {store.name} has no plans; submit one with: vitscale sweep star NAME --store "
+            f"{store.name} --submit"
+        )
+    engine = LocalEngine(workers=command.workers, threads=command.threads, pack=command.pack)
+    preemption = Preemption(raising=KeyboardInterrupt)
+    reports: list[RunReport] = []
+    try:
+        reports = work(
+            store,
+            engine,
+            plans=list(command.plan),
+            follow=follow,
+            max_hours=max_hours,
+            display=None if command.json else run_display,
+            say=lambda line: None if command.json else print(line, file=sys.stderr, flush=True),
+        )
+    except KeyboardInterrupt:
+        if not preemption.asked:
+            raise
+    finally:
+        preemption.restore()
+        engine.cancel()
+    output(
+        command.json,
+        {"runs": [dataclasses.asdict(report) for report in reports]},
+        lambda: [line for report in reports for line in report_lines(report)],
+    )
+    if preemption.asked:
+        return PREEMPTED_EXIT
+    return 0 if all(report.complete for report in reports) else 1
+
+
+def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:
+    """Durations of all trials of the plans, by trial id."""
+    from vitscale.sweeps.work import recorded
+
+    found: dict[str, set[int]] = {}
+    for plan in recorded(store, list(plans)):
+        for trial in plan.trials:
+            found.setdefault(trial.id, set()).update(trial.durations)
+    return found
+
+
+def _named_trials(store: "Store", plans: tuple[str, ...], trials: tuple[str, ...]) -> list[str]:
+    """Ids of the trials that are named, or of all those of the plans.
+
+    Raises `ValueError` for what is no id, or of no plan of the store.
+    """
+    from vitscale.sweeps.attempts import checked_id
+
+    known = _trials(store, plans)
+    for trial_id in trials:
+        if checked_id(trial_id) not in known:
+            raise ValueError(
+                f"trial {trial_id} is in no plan of the store {store.name}; see vitscale status --json"
+            )
+    return list(trials) or list(known)

@@ -1,0 +1,120 @@
+"""Attempts that did not end in measurements, and trials that are not to be trained: facts in the store,
+so that any process can say what failed where, and why.
+
+An attempt is one JSON object `attempts/{trial id}-{milliseconds}-{random}.json`; a cancelled trial has an
+object `cancelled/{trial id}.json` until it is resumed.
+"""
+
+import dataclasses
+import json
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from vitscale.sweeps.store import Store
+
+RESUMED = "resumed"
+"""The outcome that says: what failed before is to be tried again."""
+
+_ATTEMPT = re.compile(r"([0-9a-f]{12})-([0-9]{13,})-[0-9a-f]{8}\.json")
+_CANCELLED = re.compile(r"([0-9a-f]{12})\.json")
+_ID = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EndedAttempt:
+    """One attempt at a trial: how it ended, why, on which host, when (UTC, ISO 8601), its core-seconds, and
+    the last lines of its log."""
+
+    trial_id: str
+    outcome: str
+    reason: str
+    host: str
+    ended_at: str
+    core_seconds: float = 0.0
+    log_tail: str = ""
+
+
+def record_attempt(
+    store: Store,
+    trial_id: str,
+    outcome: str,
+    *,
+    reason: str = "",
+    core_seconds: float = 0.0,
+    log_tail: str = "",
+) -> None:
+    """Keep how an attempt ended.
+
+    Raises `StoreError` where the store cannot be written to.
+    """
+    attempt = EndedAttempt(
+        trial_id=trial_id,
+        outcome=outcome,
+        reason=reason,
+        host=socket.gethostname(),
+        ended_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        core_seconds=core_seconds,
+        log_tail=log_tail,
+    )
+    key = f"attempts/{trial_id}-{time.time_ns() // 1_000_000}-{secrets.token_hex(4)}.json"
+    store.place.put(key, json.dumps(dataclasses.asdict(attempt), indent=1).encode())
+
+
+def attempts(store: Store) -> dict[str, list[EndedAttempt]]:
+    """All attempts that are known, by trial id, the oldest first; files that cannot be read are left out."""
+    found: dict[str, list[EndedAttempt]] = {}
+    for name in store.place.names("attempts"):  # sorted by trial and time
+        match = _ATTEMPT.fullmatch(name)
+        if match is None:
+            continue
+        try:
+            values = json.loads(store.place.read(f"attempts/{name}"))
+            found.setdefault(match[1], []).append(EndedAttempt(**values))
+        except (ValueError, TypeError, FileNotFoundError):
+            continue  # of a newer version, or damaged: it is told to nobody, and harms nothing
+    return found
+
+
+def failures_since_resumed(of_trial: Iterable[EndedAttempt]) -> list[EndedAttempt]:
+    """Failures of a trial's own code that count: those after the last time it was resumed."""
+    counted: list[EndedAttempt] = []
+    for attempt in of_trial:
+        if attempt.outcome == RESUMED:
+            counted.clear()
+        elif attempt.outcome == "failed":
+            counted.append(attempt)
+    return counted
+
+
+def cancel(store: Store, trial_ids: Iterable[str]) -> None:
+    """Have nobody train these trials until they are resumed; those that train them save and stop."""
+    for trial_id in trial_ids:
+        contents = {"trial_id": trial_id, "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        store.place.put(f"cancelled/{checked_id(trial_id)}.json", json.dumps(contents).encode())
+
+
+def resume(store: Store, trial_ids: Iterable[str]) -> None:
+    """Have these trials trained again, whether they were cancelled or have failed."""
+    marked, failed = cancelled(store), attempts(store)
+    for trial_id in trial_ids:
+        if trial_id in marked:
+            store.place.delete(f"cancelled/{checked_id(trial_id)}.json")
+        if failures_since_resumed(failed.get(trial_id, [])):
+            record_attempt(store, trial_id, RESUMED)
+
+
+def cancelled(store: Store) -> set[str]:
+    """Ids of the trials that are not to be trained."""
+    names = map(_CANCELLED.fullmatch, store.place.names("cancelled"))
+    return {match[1] for match in names if match}
+
+
+def checked_id(trial_id: str) -> str:
+    """`trial_id`, or `ValueError` where it is not the id of any trial."""
+    if not _ID.fullmatch(trial_id):
+        raise ValueError(f"{trial_id!r} is no trial id; ids have 12 digits of 0-9 and a-f")
+    return trial_id
