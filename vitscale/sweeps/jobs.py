@@ -35,6 +35,8 @@ class Job:
     trial: Trial
     cost: TrialCost
     attempts: int = 0
+    diverged: bool | None = None
+    """Whether a duration of it diverged, once measured; None where its engine could not tell."""
     failures: int = 0
     losses: int = 0
     busy: int = 0

@@ -163,9 +163,10 @@ def _begin(
     unwanted = cancelled(store)
     before = attempts(store) if shared else {}
     held = holders(store.place) if shared else {}
-    store.facts(
-        [trial.id for trial in plan.trials]
-    )  # names a damaged file before anything is spent
+    if any(trial.id in measured for trial in plan.trials):
+        store.facts(
+            [trial.id for trial in plan.trials]
+        )  # names a damaged file, before any is added
     for trial in plan.trials:
         cost = trial_cost(trial, measured.get(trial.id, ()), resumes=trial.id in resumable)
         failed = failures_since_resumed(before.get(trial.id, ()))
@@ -230,6 +231,7 @@ class _Driver:
         if self.store.measured(job.trial) >= set(job.trial.durations):
             # Whatever the engine says: a process may die after its last word to the store.
             job.end_attempt(finished=True)
+            job.diverged = event.diverged
             state.measured[event.trial_id] = job
             state.leave(job)
             return
@@ -315,12 +317,12 @@ class _Driver:
 
 def _report(state: RunState, interrupted: bool, stopped: str) -> RunReport:
     plan, store = state.plan, state.store
-    facts = store.facts([trial.id for trial in plan.trials])
-    diverged = [
-        trial.id
-        for trial in plan.trials
-        if any(each.status == "diverged" for each in facts.get(trial.id, {}).values())
-    ]
+    # Only what is not known is read: a driver that reads nothing loads no library for it.
+    known = {i: job.diverged for i, job in state.measured.items() if job.diverged is not None}
+    asked = {*state.skipped, *state.elsewhere, *state.measured} - known.keys()
+    facts = store.facts(asked) if asked else {}
+    found = {i for i, each in facts.items() if any(f.status == "diverged" for f in each.values())}
+    diverged = [t.id for t in plan.trials if known.get(t.id) or t.id in found]
     waiting = [job.trial.id for job in state.queue.jobs()]
     return RunReport(
         plan=plan.name,

@@ -116,6 +116,7 @@ def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
     trials = [trial_from_dict(trial) for trial in request["trials"]]
     began = time.process_time()
     outcome, reason = "done", ""
+    diverged: set[str] = set()
     held: list[Trial] = []
     try:
         with contextlib.ExitStack() as locks:
@@ -124,6 +125,7 @@ def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
             if held:
                 _log_to(store.log_path(held[0].id))
                 run_trials(held, store, _reporter(held, events, began))
+                diverged = _diverged(store, held)
     except _Preempted as error:
         outcome, reason = "preempted", str(error)
     except StoreError as error:
@@ -147,8 +149,15 @@ def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
             outcome=outcome if free else "busy",
             reason=reason if free else "",
             core_seconds=spent,
+            diverged=trial.id in diverged if outcome == "done" and free else None,
         )
         _send(events, "attempt", **dataclasses.asdict(attempt))
+
+
+def _diverged(store: Store, trials: list[Trial]) -> set[str]:
+    """Ids of the trials with a diverged duration; workers know it cheaply, who have the tools loaded."""
+    facts = store.facts([trial.id for trial in trials]) if trials else {}
+    return {i for i, each in facts.items() if any(f.status == "diverged" for f in each.values())}
 
 
 def _calibrate(

@@ -24,12 +24,16 @@ Runner = Literal["train", "simulated"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """The end of one attempt; `reason` is a sentence, empty where all went well."""
+    """The end of one attempt; `reason` is a sentence, empty where all went well.
+
+    `diverged` says whether a duration was recorded as diverged; None where that is not known.
+    """
 
     trial_id: str
     outcome: Outcome
     reason: str = ""
     core_seconds: float = 0.0
+    diverged: bool | None = None
 
 
 class Engine(Protocol):
