@@ -21,7 +21,7 @@ from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import DIMENSIONS, Shape
 from vitscale.sources import read_source
 from vitscale.sweeps.config import plan_from_toml
-from vitscale.sweeps.plan import Part, Plan, StarSweep, shared_trunks
+from vitscale.sweeps.plan import GridSweep, Part, Plan, StarSweep, shared_trunks
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.store import Store
 
@@ -134,7 +134,7 @@ def star_space(star: StarSweep, table: pd.DataFrame, seeds: dict[str, int]) -> S
         return 3.0 * trial.forward_flops_per_example() * duration / unit
 
     return Space(
-        multiples=_multiples(star),
+        multiples=multiples_of(star),
         center={name: getattr(star.center, name) for name in DIMENSIONS},
         measured=lengths,
         durations=more_durations(lengths, multiple=star.recipe.batch_size),
@@ -222,10 +222,15 @@ def _common_durations(network: pd.Series, examples: pd.Series) -> tuple[int, ...
     return tuple(common) or tuple(sorted(counts))
 
 
-def _multiples(star: StarSweep) -> dict[str, int]:
+def multiples_of(sweep: StarSweep | GridSweep) -> dict[str, int]:
     """What sizes must be multiples of: heads or channels of a head, and what MLP sizes share."""
-    shared = math.gcd(_MLP_MULTIPLE, star.center.mlp_dim, *star.arms.get("mlp_dim", ()))
-    return {"width": star.head_dim or star.center.heads, "depth": 1, "mlp_dim": shared}
+    if isinstance(sweep, GridSweep):
+        heads, mlp_dims = sweep.heads, sweep.mlp_dims
+    else:
+        heads, mlp_dims = sweep.center.heads, (sweep.center.mlp_dim, *sweep.arms.get("mlp_dim", ()))
+    width = sweep.head_dim or heads
+    assert width is not None  # a grid has one of the two
+    return {"width": width, "depth": 1, "mlp_dim": math.gcd(_MLP_MULTIPLE, *mlp_dims)}
 
 
 def _sovit_star(frame: pd.DataFrame, table: pd.DataFrame) -> StarSweep | None:

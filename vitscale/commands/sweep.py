@@ -10,7 +10,10 @@ from tyro.conf import Positional
 from vitscale.commands.output import output, print_json
 
 if TYPE_CHECKING:
+    from vitscale.extend import Extended, RunPlan
     from vitscale.sweeps.plan import Plan
+    from vitscale.sweeps.run import Limits, RunReport
+    from vitscale.sweeps.store import Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,13 @@ class Sweep:
     """Folder of the measurements, or s3://bucket/prefix, gs://...; made where it is missing."""
     plan: bool = False
     """Show the plan and stop, even with --store; what the store holds is not counted again."""
+    extend: bool = False
+    """Where the optimum lies on an edge (the best shape of a grid, the x* of a star's arm), add sizes
+    beyond it, as a new plan, and run that too."""
+    extend_rounds: int = 3
+    """With --extend: how often at most."""
+    metric: str | None = None
+    """With --extend: which metric decides, where several were measured."""
     calibrate: bool = False
     """Train a few seconds to estimate how long the plan takes on this machine."""
     toml: bool = False
@@ -74,6 +84,7 @@ def run(command: Sweep) -> int:
     if command.submit:
         return _submit(command, plan)
     show_only = command.plan or command.store is None
+    from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
     from vitscale.sweeps.engines.local import LocalEngine
@@ -84,6 +95,8 @@ def run(command: Sweep) -> int:
     from vitscale.sweeps.store import Store
 
     limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
+    if command.extend:
+        refuse_unextendable(plan, command.extend_rounds)
     execution = Execution(
         layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
     )
@@ -114,12 +127,19 @@ def run(command: Sweep) -> int:
                 if command.store is None:
                     print("nothing was trained; name a --store to run this plan")
             return 0
-        display = None
+        found = store
         if not command.json:
             for line in preview_lines(bill):
                 print(line, file=sys.stderr, flush=True)
-            display = run_display()
-        report = run_plan(plan, engine, store, limits=limits, display=display)
+
+        def run_one(plan: "Plan", limits: Limits) -> "RunReport":
+            display = None if command.json else run_display()
+            return run_plan(plan, engine, found, limits=limits, display=display)
+
+        if command.extend:
+            report = _extended(command, plan, run_one, found, limits)
+        else:
+            report = run_one(plan, limits)
     except KeyboardInterrupt:
         if not preemption.asked:
             raise
@@ -127,7 +147,10 @@ def run(command: Sweep) -> int:
     finally:
         preemption.restore()
         engine.cancel()
-    output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
+    if isinstance(report, Extended):
+        output(command.json, report.to_dict(), report.lines)
+    else:
+        output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if report.complete else 1
@@ -154,6 +177,23 @@ def _submit(command: Sweep, plan: "Plan") -> int:
         ],
     )
     return 0
+
+
+def _extended(
+    command: Sweep, plan: "Plan", run_one: "RunPlan", store: "Store", limits: "Limits"
+) -> "Extended":
+    """Run the plan and what its optimum asks for beyond its edges."""
+    from vitscale.extend import run_extending
+
+    return run_extending(
+        plan,
+        run_one,
+        store,
+        rounds=command.extend_rounds,
+        metric=command.metric,
+        limits=limits,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
 
 
 def _plan(kind: Literal["star", "grid"], name: str) -> "Plan":

@@ -7,6 +7,7 @@ equal compute, between several durations of each.
 """
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,9 @@ from vitscale.scaling.shape import DIMENSIONS
 
 _STEP = 1.02  # ratio between computes at which shapes are compared
 _MIN_RANGE = 1.1  # a shape must stay optimal over this factor of compute
+
+Side = Literal["smallest", "largest"]
+"""Which end of a dimension's values a shape lies on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,17 @@ def choose_x0(table: pd.DataFrame) -> StartingPoint:
     raise ValueError(_edge_advice(found, inside))
 
 
+def sides_of(found: GridOptimum, shape: int) -> dict[str, Side]:
+    """The dimensions in which a shape (by index) lies on the grid's edge, and on which side."""
+    sides: dict[str, Side] = {}
+    for name, value, column in zip(DIMENSIONS, found.shapes[shape], found.shapes.T, strict=True):
+        if value == column.min():
+            sides[name] = "smallest"
+        elif value == column.max():
+            sides[name] = "largest"
+    return sides
+
+
 def _inside(shapes: np.ndarray) -> np.ndarray:
     return ((shapes > shapes.min(axis=0)) & (shapes < shapes.max(axis=0))).all(axis=1)
 
@@ -161,15 +176,15 @@ def _edge_advice(found: GridOptimum, inside: np.ndarray) -> str:
             f"{_MIN_RANGE:g} of compute; measure longer durations"
         )
     advice = []
-    for name, value, column in zip(DIMENSIONS, shape, found.shapes.T, strict=True):
-        values = np.unique(column)
-        if value == values[0]:
+    for name, side in sides_of(found, best).items():
+        values = np.unique(found.shapes[:, DIMENSIONS.index(name)])
+        if side == "smallest":
             below = max(1, round(values[0] ** 2 / values[1]))
             smaller = f"add {below}" if below < values[0] else "it cannot be smaller"
-            advice.append(f"{name}={value} is the smallest of the grid ({smaller})")
-        elif value == values[-1]:
+            advice.append(f"{name}={values[0]} is the smallest of the grid ({smaller})")
+        else:
             above = round(values[-1] ** 2 / values[-2])
-            advice.append(f"{name}={value} is the largest of the grid (add {above})")
+            advice.append(f"{name}={values[-1]} is the largest of the grid (add {above})")
     return (
         f"the best shape of the grid {listed} lies on its edge, so the optimum may lie beyond: "
         f"{'; '.join(advice)}; extend the grid, or start from the star's optima instead"

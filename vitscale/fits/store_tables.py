@@ -81,6 +81,18 @@ def grid_table_from_store(
         rows = where(rows, differs > 1)
     if rows.empty:
         raise ValueError("the store holds no grid, only a star; run a grid sweep to choose x0")
+    return _grid_table(rows, notes)
+
+
+def whole_grid_table(frame: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """The grid table of measurements that are known to be of one grid, every shape of them.
+
+    Raises `ValueError` where the metric is unknown or ambiguous, or no trial ended well.
+    """
+    return _grid_table(*measured(frame, metric, None))
+
+
+def _grid_table(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     table = _canonical(rows)
     for name in (*DIMENSIONS, "heads"):
         table[name] = rows[name].to_numpy(int)
