@@ -55,6 +55,7 @@ def test_one_worker_takes_trial_after_trial(worker, store):
         "trial_id": trial(width=8).id,
         "outcome": "done",
         "reason": "",
+        "diverged": False,
     }
     steps = [(e["step"], e["total_steps"]) for e in first[1:-1]]
     assert steps and steps == sorted(steps) and {total for _, total in steps} == {50}
