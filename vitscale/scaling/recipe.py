@@ -6,6 +6,7 @@ its "infinite" trunk is cooled down and measured.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -243,7 +244,7 @@ class Trial:
                 f"trial for each duration"
             )
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Hash of the scientific configuration: names the stored files.
 

@@ -1,11 +1,9 @@
 """Measuring by a law instead of training: rehearse a sweep, study a design, test the machinery."""
 
-import dataclasses
-import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -15,75 +13,12 @@ from vitscale.scaling.progress import MeasurementSink, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.rows import row
 from vitscale.sweeps.engines.engine import Attempt
+from vitscale.sweeps.engines.laws import Law as Law
+from vitscale.sweeps.engines.laws import Noise as Noise
+from vitscale.sweeps.engines.laws import published_arm_law as published_arm_law
+from vitscale.sweeps.engines.laws import small_law as small_law
 from vitscale.sweeps.files import StoreError
-from vitscale.sweeps.plan import StarSweep
 from vitscale.sweeps.store import Store
-
-Law = Callable[[Trial, int], float]
-"""Error of a trial's model after a number of examples; not finite: the trial diverges there."""
-
-# The 10-shot fits of Getting ViT in Shape, eq. (2), recovered from the curves of its Figure 5: for
-# each dimension alpha, a, beta, b, xi, c, eps, with compute in forward GFLOPs x images.
-_PUBLISHED = {
-    "width": (100.606561, 30 / 29, 2.42272307, 50 / 29, 473294.713, 18 / 29, 12 / 70),
-    "depth": (0.616318536, 20 / 29, 102965.505, 22 / 29, 0.0, 18 / 29, 11 / 70),
-    "mlp_dim": (0.363526512, 2 / 29, 419.027002, 36 / 29, 23785437.1, 22 / 29, 3 / 70),
-}
-
-
-def published_arm_law(star: StarSweep) -> Law:
-    """SoViT's published 10-shot fits, for a star through its centre: each arm follows the law of
-    its own dimension, and the centre their mean (the three differ by 0.6% there)."""
-
-    def law(trial: Trial, examples: int) -> float:
-        compute = trial.forward_flops_per_example() * examples / 1e9
-        dimension = star.dimension_of(trial.shape)
-        errors = []
-        for name in star.arms if dimension is None else [dimension]:
-            alpha, a, beta, b, xi, c, eps = _PUBLISHED[name]
-            size = getattr(trial.shape, name)
-            errors.append(alpha * size**-a + (beta * size**b + xi) * compute**-c + eps)
-        return sum(errors) / len(errors)
-
-    return law
-
-
-# Size that is best at 1e11 training FLOPs, a, b: made up for networks of a CPU's size, with
-# exponents s = 0.65 / (a + b) near the published 0.24, 0.46, 0.59.
-_SMALL = {"width": (16, 0.9, 1.8), "depth": (2, 0.6, 0.8), "mlp_dim": (32, 0.4, 0.7)}
-
-
-def small_law(trial: Trial, examples: int) -> float:
-    """A made-up law of the form of SoViT's eq. (3), for any trial of a CPU's size."""
-    decay = (trial.train_flops(examples) / 1e11) ** -0.65
-    error = 0.1 + 0.05 * decay
-    for dimension, (best, a, b) in _SMALL.items():
-        size = getattr(trial.shape, dimension) / best
-        error += 0.1 * (size**-a + a / b * size**b * decay)
-    return error
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Noise:
-    """Relative Gaussian noise of a measurement.
-
-    `own` is drawn for each measurement, `shared` once for each trial (its durations share a trunk).
-    The draws depend on `seed` and the trial alone, so that every rehearsal gives the same numbers.
-    """
-
-    own: float = 0.0
-    shared: float = 0.0
-    seed: int = 0
-
-    def factor(self, trial: Trial, examples: int) -> float:
-        """What the law's value is multiplied by."""
-        own = self._generator(trial.id, examples).standard_normal()
-        shared = self._generator(trial.id, 0).standard_normal()
-        return 1.0 + self.own * own + self.shared * shared
-
-    def _generator(self, trial_id: str, examples: int) -> np.random.Generator:
-        digest = hashlib.sha256(f"{self.seed}/{trial_id}/{examples}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def simulate(
@@ -126,7 +61,7 @@ def simulate(
                     )
                 )
         value = law(trial, duration) * noise.factor(trial, duration)
-        store.append(trial, duration, [_row(trial, duration, done, metric, value)])
+        store.append(trial, duration, [simulated_row(trial, duration, done, metric, value)])
         done.add(duration)
     store.forget_checkpoints(trial)
 
@@ -177,8 +112,10 @@ class SimulatedEngine:
         return Attempt(trial_id=trial.id, outcome="done")
 
 
-def _row(trial: Trial, duration: int, done: set[int], metric: str, value: float) -> Measurement:
-    """A simulated measurement, which `data` and `device` say it is."""
+def simulated_row(
+    trial: Trial, duration: int, done: Collection[int], metric: str, value: float
+) -> Measurement:
+    """A simulated measurement, which its `device` says it is; `done` were measured before it."""
     finite = bool(np.isfinite(value))
     paid = trial.spent_flops(done) if done else 0.0
     return row(
