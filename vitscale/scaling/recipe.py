@@ -125,7 +125,7 @@ class Recipe:
         if self.learning_rate == 0:
             raise ValueError("learning_rate=0 trains nothing; use a positive number")
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """Hash of the recipe without its seed: rows that share it may be fitted together."""
         return _digest({**self.identity(), "seed": None})
@@ -134,8 +134,8 @@ class Recipe:
         """The fields as they are hashed: those that came later only where they are not at their
         defaults, so that what was measured before keeps its name."""
         later = {field.name: field.default for field in _later_fields()}
-        values = dataclasses.asdict(self)
-        return {k: v for k, v in values.items() if k not in later or v != later[k]}
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return {k: v for k, v in values if k not in later or v != later[k]}
 
     def peak_learning_rate(self, shape: Shape) -> float:
         """Learning rate of `shape` at the end of warmup."""

@@ -152,11 +152,12 @@ def _begin(
     # Dearest first, so that no long trial is left for the end; but first one seed of everything, so
     # that the other seeds of a shape find its code compiled, unless they can be trained together.
     spread = random.Random()
+    first_seed = min(trial.recipe.seed for trial in plan.trials)
 
     def urgency(job: Job) -> tuple:
         dear = job.cost.remaining_flops * (spread.uniform(0.8, 1.0) if shared else 1.0)
-        seed = 0 if together or shared else job.trial.recipe.seed
-        return seed, -dear, job.trial.packing_key if together else ""
+        later = not (together or shared) and job.trial.recipe.seed != first_seed
+        return later, -dear, job.trial.packing_key if together else ""
 
     state = RunState(plan=plan, store=store, queue=Queue(urgency), clock=clock, began=clock())
     measured, resumable = store.measured_durations(), store.resumable()

@@ -117,6 +117,11 @@ def to_table(rows: Sequence[Measurement], *, trial_id: str, examples: int) -> pa
         raise ValueError(f"trial {trial_id} gave a metric twice at {examples} examples: {metrics}")
     for row in rows:
         _check_row(row, trial_id, examples)
+    return rows_table(rows)
+
+
+def rows_table(rows: Sequence[Measurement]) -> pa.Table:
+    """`rows` of any trials, which are taken as they are, as a table of `SCHEMA`."""
     columns: dict[str, list[Any]] = {
         field.name: [getattr(row, field.name) for row in rows]
         for field in dataclasses.fields(Measurement)

@@ -88,7 +88,7 @@ class Store:
         elif not store.place.exists(_MARKER):
             if not create:
                 raise StoreError(f"there is no store at {store.name}; run a sweep into it first")
-            store._make()
+            store.make()
         store._check_version()
         return store
 
@@ -319,7 +319,7 @@ class Store:
         if not path.exists():
             if not create:
                 raise StoreError(f"there is no store at {path}; run a sweep into it first")
-            self._make()
+            self.make()
         elif not path.is_dir():
             raise StoreError(f"{path} is a file, not a store; name a folder")
         elif not (path / _MARKER).exists():
@@ -330,7 +330,7 @@ class Store:
                     f"{path} is not a store (it has no {_MARKER}); name a store, or a new or empty "
                     f"folder for a new one"
                 )
-            self._make()
+            self.make()
 
     def _recorded(self, trial_id: str, durations: Sequence[int]) -> set[int]:
         found = {d for d in durations if self.place.exists(self._key(trial_id, d))}
@@ -430,7 +430,8 @@ class Store:
                 for name in _FOLDERS:
                     (self.place.path / name).mkdir(parents=True, exist_ok=True)
 
-    def _make(self) -> None:
+    def make(self) -> None:
+        """Write what says that this is a store, where there is none yet."""
         self._make_folders()
         if isinstance(self.place, FolderPlace):
             files.sync_folder(self.place.path.absolute().parent)
