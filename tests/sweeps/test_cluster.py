@@ -171,9 +171,9 @@ def test_every_attempt_ends_as_in_a_naive_simulation(seed):
     np.testing.assert_allclose([end[0] for end in ends], [end[0] for end in expected])
 
 
-@settings(max_examples=25)
+@settings(max_examples=60)
 @given(
-    steps=st.lists(st.integers(20, 900), min_size=1, max_size=7, unique=True),
+    steps=st.lists(st.integers(20, 900), min_size=3, max_size=7, unique=True),
     workers=st.integers(1, 3),
 )
 def test_dearest_first_is_within_grahams_bound(steps, workers):
