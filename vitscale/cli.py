@@ -17,6 +17,7 @@ from vitscale.commands import (
     convert,
     data,
     fit,
+    import_runs,
     quickstart,
     reproduce,
     shape,
@@ -38,6 +39,7 @@ Command = (
     | Annotated[data.Data, subcommand("data")]
     | Annotated[status.Status, subcommand("status")]
     | Annotated[store.StoreCommand, subcommand("store")]
+    | Annotated[import_runs.Import, subcommand("import")]
     | Annotated[fit.Fit, subcommand("fit")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
@@ -56,6 +58,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     data.Data: data.run,
     status.Status: status.run,
     store.StoreCommand: store.run,
+    import_runs.Import: import_runs.run,
     fit.Fit: fit.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
