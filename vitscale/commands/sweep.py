@@ -64,6 +64,8 @@ class Sweep:
     """What the backward pass computes again to save memory: nothing, all but matrix products, all."""
     micro_batches: int = 1
     """Parts in which each batch is worked off, to fit the memory."""
+    checkpoint_seconds: float = 20.0
+    """What a kill may cost: training is saved this often."""
     max_flops: float | None = None
     """Start no trial beyond so many training FLOPs of this run; the same command goes on later."""
     max_hours: float | None = None
@@ -101,7 +103,11 @@ def run(command: Sweep) -> int:
         layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
     )
     engine = LocalEngine(
-        workers=command.workers, threads=command.threads, execution=execution, pack=command.pack
+        workers=command.workers,
+        threads=command.threads,
+        execution=execution,
+        pack=command.pack,
+        checkpoint_seconds=command.checkpoint_seconds,
     )
     preemption = Preemption(raising=KeyboardInterrupt)
     try:

@@ -37,6 +37,8 @@ class Worker:
     """Threads of each process, on CPU."""
     pack: int = 1
     """Trials that a process trains together, where they differ in seed and learning rate alone."""
+    checkpoint_seconds: float = 20.0
+    """What a kill may cost: training is saved this often."""
     follow: bool = False
     """Wait for new plans when all is done."""
     max_hours: float | None = None
@@ -65,6 +67,8 @@ class Resume:
     """Threads of each process, on CPU."""
     pack: int = 1
     """Trials that a process trains together, where they differ in seed and learning rate alone."""
+    checkpoint_seconds: float = 20.0
+    """What a kill may cost: training is saved this often."""
     mark_only: bool = False
     """Train nothing here: leave it to the workers of the store."""
     json: bool = False
@@ -147,7 +151,12 @@ def _work(
             f"the store {store.name} has no plans; submit one with: vitscale sweep star NAME --store "
             f"{store.name} --submit"
         )
-    engine = LocalEngine(workers=command.workers, threads=command.threads, pack=command.pack)
+    engine = LocalEngine(
+        workers=command.workers,
+        threads=command.threads,
+        pack=command.pack,
+        checkpoint_seconds=command.checkpoint_seconds,
+    )
     preemption = Preemption(raising=KeyboardInterrupt)
     reports: list[RunReport] = []
     try:

@@ -11,6 +11,9 @@ from typing import Literal, Protocol
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.recipe import Trial
 
+CHECKPOINT_SECONDS = 20.0
+"""A kill loses at most this much training, and the steps under way."""
+
 Phase = Literal["compile", "trunk", "cooldown", "evaluate"]
 
 

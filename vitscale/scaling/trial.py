@@ -19,14 +19,11 @@ from vitscale.scaling.hosts import SharedSink, any_says
 from vitscale.scaling.loop import DivergedError, Lane, Loop, PreemptedError
 from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import untrained_loss
-from vitscale.scaling.progress import MeasurementSink, Phase, Progress
+from vitscale.scaling.progress import CHECKPOINT_SECONDS, MeasurementSink, Phase, Progress
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Trial
 from vitscale.scaling.rows import diverged_row, measured_rows
 from vitscale.scaling.schedule import NEVER
 from vitscale.scaling.train import Run, training_for
-
-CHECKPOINT_SECONDS = 20.0
-"""A kill loses at most this much training, and the steps under way."""
 
 _DIVERGED = 2.0  # times the loss of a model that knows nothing
 

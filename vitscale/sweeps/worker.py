@@ -28,7 +28,7 @@ from typing import TextIO, get_args
 
 from vitscale.scaling.execution import Execution
 from vitscale.scaling.host_memory import keep_freed_memory
-from vitscale.scaling.progress import MeasurementSink, Progress, Speed
+from vitscale.scaling.progress import CHECKPOINT_SECONDS, MeasurementSink, Progress, Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.devices import accelerators
 from vitscale.sweeps.engines.engine import Attempt, Runner
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--runner", choices=get_args(Runner), required=True)
     parser.add_argument("--parent", type=int, required=True, help="process id to die with")
     parser.add_argument("--execution", type=json.loads, default={}, help="how to compute, as JSON")
+    parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS)
     arguments = parser.parse_args()
     _die_with(arguments.parent)
     # Whatever libraries print must not end up among the events.
@@ -58,7 +59,12 @@ def main() -> None:
     os.dup2(2, 1)
     preemption = Preemption()
     requests = _requests()
-    run_trials, calibrate = _load(arguments.runner, preemption, Execution(**arguments.execution))
+    run_trials, calibrate = _load(
+        arguments.runner,
+        preemption,
+        Execution(**arguments.execution),
+        arguments.checkpoint_seconds,
+    )
     _send(events, "ready")
     while True:
         with preemption.immediate():
@@ -72,7 +78,7 @@ def main() -> None:
 
 
 def _load(
-    runner: Runner, preemption: Preemption, execution: Execution
+    runner: Runner, preemption: Preemption, execution: Execution, checkpoint_seconds: float
 ) -> tuple[RunTrials, Callable[[list[Trial]], Speed]]:
     """The functions of a runner; jax is imported here and nowhere before."""
     if runner == "train":
@@ -87,6 +93,7 @@ def _load(
                     trials,
                     store,
                     on_progress=report,
+                    checkpoint_seconds=checkpoint_seconds,
                     execution=execution,
                     should_stop=preemption,
                 )

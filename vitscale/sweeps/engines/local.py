@@ -20,7 +20,7 @@ from typing import IO, Self
 
 from vitscale.scaling.data.catalog import check_trainable
 from vitscale.scaling.execution import Execution
-from vitscale.scaling.progress import Progress, Speed
+from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress, Speed
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
 from vitscale.sweeps.engines.engine import Attempt, Runner
@@ -52,6 +52,7 @@ class LocalEngine:
     - `execution`: how workers compute.
     - `pack`: how many trials that differ in seed and learning rate alone a worker trains together, in
       one vectorised step: for nets too small to fill an accelerator.
+    - `checkpoint_seconds`: what a kill may cost.
     """
 
     def __init__(
@@ -62,7 +63,10 @@ class LocalEngine:
         runner: Runner = "train",
         execution: Execution | None = None,
         pack: int = 1,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
+        if not checkpoint_seconds > 0:
+            raise ValueError(f"checkpoint_seconds={checkpoint_seconds:g} is no time; use 1 or more")
         if threads < 1 or pack < 1 or (workers is not None and workers < 1):
             raise ValueError(
                 f"workers={workers}, threads={threads} and pack={pack} must be 1 or more"
@@ -73,6 +77,7 @@ class LocalEngine:
         self._threads = threads
         self._runner: Runner = runner
         self._execution = execution or Execution()
+        self._checkpoint_seconds = checkpoint_seconds
         self.pack = pack
         self._checked: set[Recipe] = set()
         self._queue: list[tuple[Trial, Store]] = []
@@ -205,6 +210,7 @@ class LocalEngine:
         """A new worker, whose output goes to `log` until its first trial begins."""
         command = [sys.executable, "-m", "vitscale.sweeps.worker"]
         command += ["--runner", self._runner, "--parent", str(os.getpid())]
+        command += ["--checkpoint-seconds", str(self._checkpoint_seconds)]
         command += ["--execution", json.dumps(dataclasses.asdict(self._execution))]
         device = self._devices[slot % len(self._devices)] if self._devices else None
         shared = self.workers > len(self._devices)
