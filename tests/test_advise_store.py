@@ -122,14 +122,14 @@ def test_the_published_table_gets_a_plan_of_its_own_recipe(tmp_path):
 def test_the_command_writes_a_plan_and_says_how_to_run_it(tmp_path, capsys):
     source = path("sovit_star_sweep")
     out = tmp_path / "plans" / "more.toml"
-    assert run_command(Advise(source=source, budget=1e20, arm="width", out=out)) == 0
+    assert run_command(Advise(source=str(source), budget=1e20, arm="width", out=out)) == 0
     text = capsys.readouterr().out
     assert text.startswith("train ") and f"vitscale sweep star {out} --store STORE" in text
     plan = read_plan(out)
     assert isinstance(plan.sweep, StarSweep)
     assert {part.dimension for part in plan.sweep.only} <= {"width", None}
     few = tmp_path / "few.toml"
-    assert run_command(Advise(source=source, budget=1.0, arm="width", out=few, json=True)) == 0
+    assert run_command(Advise(source=str(source), budget=1.0, arm="width", out=few, json=True)) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["trials"] == [] and printed["plan"] is None and not few.exists()
     assert "too small for any useful trial" in printed["notes"][0]
