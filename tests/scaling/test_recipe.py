@@ -92,6 +92,7 @@ OTHER = {
     "lr_scaling": "mup",
     "evaluators": ("upstream",),
     "fewshot_data": ("tfds:cifar100",),
+    "lr_retries": 2,
 }
 
 

@@ -62,7 +62,10 @@ class Lane:
             if (ends and whole) or not math.isfinite(loss):
                 mean = math.fsum(self.unjudged) / len(self.unjudged)
                 if not (mean <= self.worst_loss) and not self.diverged:
-                    self.diverged = f"loss {mean:.4g} at step {step}"
+                    what = f"loss {mean:.4g}"
+                    if not math.isfinite(loss):
+                        what = "loss or gradient not finite"
+                    self.diverged = f"{what} at step {step}"
             if ends:
                 self.unjudged.clear()
 
@@ -115,6 +118,9 @@ class Loop:
             while step < until:
                 steps, save_now, stop = self._agree()
                 if save_now or stop:
+                    # Saving waits for these steps anyway; divergence must be known by then, as no step
+                    # after it tells.
+                    self._look()
                     save(Saved(state, seconds + time.monotonic() - began))
                     self._saved_at = time.monotonic()
                 if stop:

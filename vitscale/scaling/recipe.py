@@ -43,6 +43,8 @@ class Recipe:
       `eval_crop_ratio` is the part of an image's short side that the central crop of evaluation
       keeps (the papers' resize to 256 and crop to 224 is 0.875).
     - `dropout` and `stochastic_depth` (of the last block, rising linearly) act in training alone.
+    - `lr_retries`: how often a trial whose loss diverges is trained anew, each time at half the learning
+      rate; what is measured then says so.
     - `evaluators` measure every cooled-down model (`evaluate/table.py`); `fewshot_data` names the data
       sets of few-shot probes, by default the training data's own.
 
@@ -94,6 +96,7 @@ class Recipe:
     lr_scaling: LearningRateScaling = "uniform"
     evaluators: tuple[str, ...] = ("upstream", "fewshot")
     fewshot_data: tuple[str, ...] = ()
+    lr_retries: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -193,6 +196,7 @@ _RANGES = {
     "randaugment_magnitude": (int, 0, 30),
     "dropout": (float, 0, 0.999),
     "stochastic_depth": (float, 0, 0.999),
+    "lr_retries": (int, 0, 20),
 }
 
 

@@ -22,8 +22,13 @@ def measured_rows(
     train_seconds: float,
     eval_seconds: float,
     device: str,
+    learning_rate: float,
+    reason: str = "",
 ) -> list[Measurement]:
-    """One row for each metric of the model cooled down at `duration` examples."""
+    """One row for each metric of the model cooled down at `duration` examples.
+
+    - `learning_rate`: the peak that it was trained at; `reason`: why, if not that of its recipe.
+    """
     return [
         row(
             trial,
@@ -31,7 +36,8 @@ def measured_rows(
             spent_flops=_flops_of(trial, spent_steps),
             device=device,
             status="ok",
-            reason="",
+            reason=reason,
+            learning_rate=learning_rate,
             metric=metric.name,
             value=metric.value,
             value_sd=metric.sd,
@@ -44,9 +50,17 @@ def measured_rows(
 
 
 def diverged_row(
-    trial: Trial, duration: int, reason: str, *, spent_steps: int, train_seconds: float, device: str
+    trial: Trial,
+    duration: int,
+    reason: str,
+    *,
+    spent_steps: int,
+    train_seconds: float,
+    device: str,
+    learning_rate: float,
 ) -> Measurement:
-    """The row of a duration that the trial cannot reach, with the reason."""
+    """The row of a duration that the trial cannot reach, with the reason and the last peak learning rate
+    that was tried."""
     return row(
         trial,
         duration,
@@ -54,6 +68,7 @@ def diverged_row(
         device=device,
         status="diverged",
         reason=reason,
+        learning_rate=learning_rate,
         metric="",
         value=None,
         value_sd=None,
@@ -63,9 +78,16 @@ def diverged_row(
     )
 
 
-def row(trial: Trial, duration: int, **measured) -> Measurement:
-    """A row with all that follows from the trial and the moment; `measured` are its other fields."""
+def row(
+    trial: Trial, duration: int, *, learning_rate: float | None = None, **measured
+) -> Measurement:
+    """A row with all that follows from the trial and the moment; `measured` are its other fields.
+
+    - `learning_rate`: the peak in training, where it was not that of the recipe.
+    """
     recipe = trial.recipe
+    if learning_rate is None:
+        learning_rate = recipe.peak_learning_rate(trial.shape)
     return Measurement(
         trial_id=trial.id,
         recipe_id=recipe.id,
@@ -84,7 +106,7 @@ def row(trial: Trial, duration: int, **measured) -> Measurement:
         metric_version=METRIC_VERSION,
         vitscale_version=vitscale.__version__,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        learning_rate=recipe.peak_learning_rate(trial.shape),
+        learning_rate=learning_rate,
         **measured,
     )
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 from jax import numpy as jnp
 from jax.sharding import Mesh
@@ -67,7 +68,8 @@ class Training:
 
     - `init(seed)`: the state before the first step, each array where `shardings` has it.
     - `step(state, run, batch)`: one step; gives the new state and the loss of its batch. Takes over
-      `state`. `batch` is None where it is drawn inside the step.
+      `state`. `batch` is None where it is drawn inside the step. Where the loss or a gradient is not
+      finite, the loss given is not finite, and parameters and optimizer stay as they were.
     - `forward(params, images)`: frozen features, (batch, width), and logits, (batch, classes).
     """
 
@@ -91,7 +93,12 @@ def training_for(
     Raises `ValueError` where the data cannot be had or the devices do not divide the batch.
     """
     plain = dataclasses.replace(
-        recipe, seed=0, learning_rate=1.0, lr_width_exponent=0.0, lr_depth_exponent=0.0
+        recipe,
+        seed=0,
+        learning_rate=1.0,
+        lr_width_exponent=0.0,
+        lr_depth_exponent=0.0,
+        lr_retries=0,
     )
     return _training_for(shape, plain, execution or Execution(), lanes)
 
@@ -126,6 +133,14 @@ def _training_for(shape: Shape, recipe: Recipe, execution: Execution, lanes: int
             factor=_learning_rate_factor(recipe, state, run),
             multipliers=learning_rate_multipliers(state.params, recipe),
         )
+        # A sum of squares that overflows clips the gradients to nothing, which is no training either.
+        sound = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
+        params, optimizer_state = jax.tree.map(
+            functools.partial(jnp.where, sound),
+            (params, optimizer_state),
+            (state.params, state.optimizer),
+        )
+        loss = jnp.where(sound | ~jnp.isfinite(loss), loss, jnp.nan)
         return TrainState(state.step + 1, params, optimizer_state), loss
 
     if lanes > 1:

@@ -21,6 +21,15 @@ from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import untrained_loss
 from vitscale.scaling.progress import CHECKPOINT_SECONDS, MeasurementSink, Phase, Progress
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Trial
+from vitscale.scaling.retries import (
+    Divergence,
+    divergences,
+    given_up_because,
+    learning_rate_after,
+    record_divergence,
+    retried_because,
+    steps_to_pay,
+)
 from vitscale.scaling.rows import diverged_row, measured_rows
 from vitscale.scaling.schedule import NEVER
 from vitscale.scaling.train import Run, training_for
@@ -45,7 +54,8 @@ def run_trial(
 
     Durations that the store holds are skipped. A trial killed at any moment and run again goes on from
     its last checkpoint and ends in the same numbers as one left alone. `on_model` is handed every
-    cooled-down model with its duration, before it is measured. Where the loss diverges, every
+    cooled-down model with its duration, before it is measured. Where the loss diverges, the trial is
+    trained anew at half the learning rate, as often as its recipe's `lr_retries` allows; then every
     duration still to come is recorded as `diverged`, with the reason.
 
     Raises `PreemptedError` soon after `should_stop()` turns true, with everything saved, and
@@ -76,46 +86,109 @@ def run_trials(
     step trains all, so that small nets fill a large device.
 
     Their numbers are those of trials run alone, up to rounding. Progress is told of all together,
-    under the id that sorts first. Raises `ValueError` where they differ in more.
+    under the id that sorts first. One that diverges is left until the others are done, and then tried
+    again alone, if at all. Raises `ValueError` where they differ in more.
     """
     if len({trial.packing_key for trial in trials}) != 1:
         raise ValueError("trials trained together may differ in seed and learning_rate alone")
     # In one order, whatever the caller's: checkpoints hold the lanes by place.
     trials = sorted(trials, key=lambda trial: trial.id)
     store = SharedSink(store)
-    measured = [store.measured(trial) for trial in trials]
-    remaining = [d for d in trials[0].durations if any(d not in done for done in measured)]
-    if remaining:
+    steps_told = 0
+
+    def attempt(trials: Sequence[Trial], past: Sequence[list[Divergence]]) -> None:
+        nonlocal steps_told
+        going = [
+            trial for trial, before in zip(trials, past, strict=True) if _goes_on(trials, before)
+        ]
+        missing = [_missing(store, trial) for trial in going]
+        remaining = [d for d in trials[0].durations if any(d in each for each in missing)]
+        if not remaining:
+            return
         with contextlib.ExitStack() as stack:
-            execution = execution or Execution()
-            runner = _Runner(trials, store, remaining, on_progress, on_model, execution, stack)
+            runner = _Runner(
+                trials,
+                past,
+                store,
+                remaining,
+                on_progress,
+                on_model,
+                execution or Execution(),
+                stack,
+                steps_told,
+            )
             runner.start(checkpoint_seconds, should_stop or (lambda: False))
             for duration in remaining:
-                runner.measure(duration)
+                if not runner.measure(duration):
+                    break
+            steps_told = runner.steps_told
+
+    if len(trials) > 1:
+        attempt(trials, [divergences(store, trial) for trial in trials])
+    for trial in trials:
+        while _missing(store, trial):
+            past = divergences(store, trial)
+            if len(past) > trial.recipe.lr_retries:
+                _give_up(trial, past, store)
+            else:
+                attempt([trial], [past])
     for trial in trials:
         store.forget_checkpoints(trial)
 
 
+def _missing(store: MeasurementSink, trial: Trial) -> set[int]:
+    return set(trial.durations) - store.measured(trial)
+
+
+def _goes_on(trials: Sequence[Trial], past: Sequence[Divergence]) -> bool:
+    """Whether one of `trials` that has diverged so often trains on with them."""
+    return len(trials) == 1 or not past
+
+
+def _give_up(trial: Trial, past: Sequence[Divergence], store: MeasurementSink) -> None:
+    """Record the durations that a trial has not reached; the first of them bears what it cost."""
+    untrained = untrained_loss(trial.recipe.loss, source_for(trial.recipe).classes)
+    for duration in sorted(_missing(store, trial)):
+        row = diverged_row(
+            trial,
+            duration,
+            given_up_because(past, untrained),
+            spent_steps=steps_to_pay(past, store.measured(trial)),
+            train_seconds=past[-1].lost_seconds,
+            device=jax.devices()[0].device_kind,
+            learning_rate=past[-1].learning_rate,
+        )
+        store.append(trial, duration, [row])
+
+
 class _Runner:
-    """The state of one call of `run_trials`: where the trunk is, what has been spent, whom to tell."""
+    """One attempt of a call of `run_trials`: where the trunk is, what has been spent, whom to tell.
+
+    - `past`: how often each trial has diverged. Of several, those that have are not watched any more.
+    """
 
     def __init__(
         self,
         trials: Sequence[Trial],
+        past: Sequence[list[Divergence]],
         store: MeasurementSink,
         remaining: Sequence[int],
         on_progress: OnProgress | None,
         on_model: OnModel | None,
         execution: Execution,
         stack: contextlib.ExitStack,
+        steps_told: int,
     ):
         self._trials, self._trial, self._store = trials, trials[0], store
+        self._past = past
+        # Together they are at their first attempt, or not watched.
+        self._retry = len(past[0]) if len(trials) == 1 else 0
         self._remaining = list(remaining)
         self._tell = on_progress or (lambda progress: None)
         self._hand_on = on_model or (lambda duration, model: None)
         self._stack = stack
-        self._steps_told = self._unpaid_steps = 0
-        self._total_steps = self._trial.spent_steps(remaining)
+        self.steps_told, self._unpaid_steps = steps_told, 0
+        self._total_steps = steps_told + self._trial.spent_steps(remaining)
         self._loop: Loop | None = None
         self._report("compile", 0)
         recipe = self._trial.recipe
@@ -123,7 +196,11 @@ class _Runner:
         stack.enter_context(within_memory(self._trial, self._training, execution))
         self._sources: list[Source] = [source_for(trial.recipe) for trial in trials]
         limit = _DIVERGED * untrained_loss(recipe.loss, self._training.classes)
-        self._lanes = [Lane(worst_loss=limit) for _ in trials]
+        self._lanes = [
+            Lane(worst_loss=limit, diverged="" if _goes_on(trials, each) else each[0].reason)
+            for each in past
+        ]
+        self._noted = [bool(lane.diverged) for lane in self._lanes]
 
     def start(self, checkpoint_seconds: float, should_stop: Callable[[], bool]) -> None:
         """Take up the trunk where its checkpoints have it, or at its first step."""
@@ -146,22 +223,31 @@ class _Runner:
         reached = step_of(self._trunk.state)
         self._total_steps -= reached
         # Durations before have paid for the trunk; one that starts anew is paid for anew.
-        done = [trial.trunk_steps(d) for d in trial.durations if d < self._remaining[0]]
+        past = self._past[0] if self._retry else []
+        of_others = past[-1].measured if past else ()
+        done = [
+            trial.trunk_steps(d)
+            for d in trial.durations
+            if d < self._remaining[0] and d not in of_others
+        ]
         self._unpaid_steps = reached - min(max(done, default=0), reached)
+        self._unpaid_steps += steps_to_pay(past, self._store.measured(trial))
 
-    def measure(self, duration: int) -> None:
-        """Bring the trunk to where the cooldown of `duration` starts, cool down, evaluate, append."""
+    def measure(self, duration: int) -> bool:
+        """Bring the trunk to where the cooldown of `duration` starts, cool down, evaluate, append.
+
+        Returns whether a trial is left that has not diverged.
+        """
         try:
-            if all(lane.diverged for lane in self._lanes):
-                raise DivergedError
             cooled, line = self._cooled_down(duration)
         except DivergedError:
-            self._append_diverged(duration)
-        else:
-            self._evaluate_and_append(duration, cooled, line)
-            if line:
-                line.delete()
+            self._note_diverged(self._trunk)
+            return False
+        self._evaluate_and_append(duration, cooled, line)
+        if line:
+            line.delete()
         self._remaining.remove(duration)
+        return not all(lane.diverged for lane in self._lanes)
 
     def _cooled_down(self, duration: int) -> tuple[Saved, CheckpointLine | None]:
         """The state at `duration`, and the line of its cooldown if it has one."""
@@ -170,7 +256,7 @@ class _Runner:
         steps, leaves = trial.steps(duration), trial.trunk_steps(duration)
         branches = trial.recipe.schedule in TRUNK_SCHEDULES
         run = self._run(NEVER if branches else steps, 0)
-        self._trunk = loop.advance(self._trunk, run, leaves, "trunk", self._trunk_line.save)
+        self._trunk = loop.advance(self._trunk, run, leaves, "trunk", self._save_trunk)
         if not branches:
             return self._trunk, None
         line = self._line(f"cooldown-{duration}")
@@ -180,11 +266,31 @@ class _Runner:
         self._unpaid_steps += done
 
         def save(saved: Saved) -> None:
-            self._trunk_line.save(self._trunk)  # or the way to this branch would be lost
+            self._save_trunk(self._trunk)  # or the way to this branch would be lost
             line.save(saved)
 
         run = self._run(steps, steps - leaves)
         return loop.advance(branch, run, steps, "cooldown", save), line
+
+    def _save_trunk(self, saved: Saved) -> None:
+        self._note_diverged(saved)  # the state that is saved says nothing of it
+        self._trunk_line.save(saved)
+
+    def _note_diverged(self, at: Saved) -> None:
+        """Record those that have diverged since the last look, before anything says more of them."""
+        for index, (trial, lane) in enumerate(zip(self._trials, self._lanes, strict=True)):
+            if not lane.diverged or self._noted[index]:
+                continue
+            self._noted[index] = True
+            what = Divergence(
+                learning_rate=learning_rate_after(trial, self._retry),
+                reason=lane.diverged,
+                measured=tuple(sorted(self._store.measured(trial))),
+                lost_steps=self._unpaid_steps
+                - steps_to_pay(self._past[index], self._store.measured(trial)),
+                lost_seconds=at.seconds / len(self._trials),
+            )
+            record_divergence(self._store, trial, self._retry + 1, what)
 
     def _branch(self, line: CheckpointLine, up_to_step: int) -> Saved:
         """Where a cooldown goes on, or starts: it takes over its buffers step by step, so the trunk keeps
@@ -204,6 +310,8 @@ class _Runner:
     def _line(self, name: str) -> CheckpointLine:
         """A line of checkpoints; the first of several trials keeps those of all."""
         folder = self._store.checkpoint_dir(self._trial)
+        if self._retry:
+            name = f"{name}-retry-{self._retry}"
         if len(self._trials) > 1:
             folder = folder / "together-{}".format("-".join(trial.id for trial in self._trials))
         line = CheckpointLine(folder / name)
@@ -222,7 +330,7 @@ class _Runner:
         return Run(
             seed=self._each(lambda t: t.recipe.seed, np.uint32),
             peak_learning_rate=self._each(
-                lambda t: t.recipe.peak_learning_rate(t.shape), np.float32
+                lambda t: learning_rate_after(t, self._retry), np.float32
             ),
             total_steps=self._each(lambda _: total_steps, np.float32),
             cooldown_steps=self._each(lambda _: cooldown_steps, np.float32),
@@ -234,14 +342,14 @@ class _Runner:
         return values if len(self._trials) > 1 else values.reshape(())
 
     def _report(self, phase: Phase, steps: int) -> None:
-        self._steps_told += steps
+        self.steps_told += steps
         self._unpaid_steps += steps
         losses = [lane.loss for lane in self._lanes if lane.loss is not None] if self._loop else []
         self._tell(
             Progress(
                 trial_id=self._trial.id,
                 phase=phase,
-                step=self._steps_told,
+                step=self.steps_told,
                 total_steps=self._total_steps,
                 loss=sum(losses) / len(losses) if losses else None,
                 examples_per_second=self._loop.examples_per_second if self._loop else None,
@@ -253,6 +361,7 @@ class _Runner:
         self, duration: int, cooled: Saved, line: CheckpointLine | None
     ) -> None:
         self._report("evaluate", 0)
+        self._note_diverged(cooled)
         for index, (trial, lane) in enumerate(zip(self._trials, self._lanes, strict=True)):
             began = time.monotonic()
             model = FrozenModel(
@@ -274,8 +383,9 @@ class _Runner:
                 # The loss of a batch is taken before its update: the last one shows only here.
                 lane.diverged = str(error)
             if lane.diverged:
-                self._append_one_diverged(trial, lane, duration)
+                self._note_diverged(cooled)
                 continue
+            learning_rate = learning_rate_after(trial, self._retry)
             rows = measured_rows(
                 trial,
                 duration,
@@ -284,6 +394,8 @@ class _Runner:
                 train_seconds=cooled.seconds / len(self._trials),
                 eval_seconds=time.monotonic() - began,
                 device=jax.devices()[0].device_kind,
+                learning_rate=learning_rate,
+                reason=retried_because(self._past[index], learning_rate),
             )
             self._store.append(trial, duration, rows)
         self._unpaid_steps = 0
@@ -292,7 +404,7 @@ class _Runner:
         """Stop between two metrics: an evaluator may take longer than there is left."""
         if not any_says(self._should_stop()):
             return
-        self._trunk_line.save(self._trunk)
+        self._save_trunk(self._trunk)
         if line:
             line.save(cooled)
         step = step_of(cooled.state)
@@ -304,26 +416,3 @@ class _Runner:
         if len(self._trials) == 1:
             return saved.state.params
         return jax.tree.map(lambda x: x[index], saved.state.params)
-
-    def _append_diverged(self, duration: int) -> None:
-        """Record a duration that no trial can reach any more; the first such bears the cost."""
-        for trial, lane in zip(self._trials, self._lanes, strict=True):
-            self._append_one_diverged(trial, lane, duration)
-        self._unpaid_steps = 0
-
-    def _append_one_diverged(self, trial: Trial, lane: Lane, duration: int) -> None:
-        untrained = lane.worst_loss / _DIVERGED
-        rate = trial.recipe.peak_learning_rate(trial.shape)
-        reason = (
-            f"{lane.diverged}, where an untrained model has {untrained:.4g}; try a smaller "
-            f"learning rate than {rate:.3g}"
-        )
-        row = diverged_row(
-            trial,
-            duration,
-            reason,
-            spent_steps=self._unpaid_steps,
-            train_seconds=self._trunk.seconds / len(self._trials),
-            device=jax.devices()[0].device_kind,
-        )
-        self._store.append(trial, duration, [row])
