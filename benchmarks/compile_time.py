@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.markdown import table
+from benchmarks.markdown import table, write_between
 from benchmarks.peers.jax_step import limit_threads
 from benchmarks.peers.step_server import Cell
-from benchmarks.train_step import DOCUMENT, write_between
+from benchmarks.train_step import DOCUMENT
 from vitscale.scaling.host_memory import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "compile_time.json"

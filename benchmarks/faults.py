@@ -10,7 +10,8 @@ training, of a checkpoint, of a write; between the kills the store is taken away
 the table must equal that of an undisturbed sweep, bit for bit, and no measurement may have been
 made twice.
 
-Prints what was done; exits 1 where the tables differ. `--out` keeps the summary as JSON.
+Prints what was done; exits 1 where the tables differ. `--out` keeps the summary as JSON; with --publish
+it goes to results/faults.json and into docs/sweeps.md.
 """
 
 import argparse
@@ -27,10 +28,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import table, write_between
 from vitscale.scaling.recipe import Recipe
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.plan import GridSweep, Plan
 from vitscale.sweeps.store import Store
+
+RESULT = Path(__file__).parent / "results" / "faults.json"
+DOCS = Path(__file__).parents[1] / "docs" / "sweeps.md"
 
 SAME = ["trial_id", "examples", "metric", "status", "value", "value_sd", "draws", "learning_rate"]
 """Columns that must be equal; the others say when, where and how long."""
@@ -221,6 +226,21 @@ def differences(calm: Store, fire: Store) -> list[str]:
     return found
 
 
+def sections(summary: dict[str, Any]) -> dict[str, list[str]]:
+    """The table of docs/sweeps.md."""
+    equal = "; ".join(summary["differences"]) or "equal, bit for bit"
+    rows = [
+        ("trials, each with two durations", str(summary["trials"])),
+        ("SIGKILLs", str(summary["kills"])),
+        *((what, str(count)) for what, count in summary["done"].items()),
+        ("undisturbed", f"{summary['undisturbed_s'] / 60:.1f} min"),
+        ("under fire", f"{summary['under_fire_s'] / 60:.1f} min"),
+        ("files at fault in the end", str(len(summary["problems"]))),
+        ("final table, against the undisturbed sweep's", equal),
+    ]
+    return {"faults": table(("what", "how much"), rows)}
+
+
 def _is_done(store: Store, target: Plan) -> bool:
     try:
         measured = store.measured_durations()
@@ -252,6 +272,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--publish", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         summary = campaign(
@@ -263,6 +284,9 @@ def main() -> None:
         )
     text = json.dumps(summary, indent=1)
     print(text)
+    if arguments.publish:
+        RESULT.write_text(text + "\n")
+        write_between(DOCS, sections(summary))
     if arguments.out:
         arguments.out.write_text(text + "\n")
     if summary["differences"] or summary["problems"]:

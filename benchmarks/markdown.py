@@ -1,6 +1,7 @@
 """Numbers and tables as Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -34,3 +35,19 @@ def label(entry: dict) -> str:
 def named(entries: list[dict], name: str) -> dict:
     """The entry of that fitter."""
     return next(entry for entry in entries if entry["name"] == name)
+
+
+def write_between(document: Path, sections: Mapping[str, Sequence[str]]) -> None:
+    """Replace what stands between each pair of markers in the document.
+
+    Raises `ValueError` where the document lacks a pair.
+    """
+    text = document.read_text(encoding="utf-8")
+    for name, lines in sections.items():
+        opening, closing = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, found, rest = text.partition(opening)
+        _, ended, after = rest.partition(closing)
+        if not found or not ended:
+            raise ValueError(f"{document} lacks the markers {opening} and {closing}; put them back")
+        text = "\n".join([before + opening, *lines, closing + after])
+    document.write_text(text, encoding="utf-8")

@@ -1,12 +1,14 @@
 """What the driver of sweeps costs: eight trials with one killed, a thousand trials that do nothing, and
-what a supervisor weighs.
+what a supervisor weighs; and the trials an hour of two workers against one.
 
-uv run python -m benchmarks.orchestration               # about 2 minutes
+uv run python -m benchmarks.orchestration               # about 3 minutes
+uv run python -m benchmarks.orchestration --table-only  # the table again
 
-Trials sleep 10 ms a step instead of training. Writes results/orchestration.json and the table of
+Trials sleep 10 ms a step instead of training, but for those of the last, which are the quickstart's. Writes results/orchestration.json and the table of
 docs/sweeps.md.
 """
 
+import argparse
 import dataclasses
 import json
 import os
@@ -17,16 +19,20 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.markdown import table, write_between
 from benchmarks.measure import machine
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.plan import GridSweep, Plan
+from vitscale.sweeps.presets import preset
+from vitscale.sweeps.preview import preview
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
 
 RESULT = Path(__file__).parent / "results" / "orchestration.json"
+DOCS = Path(__file__).parents[1] / "docs" / "sweeps.md"
 SHAPE = Shape(width=8, depth=1, mlp_dim=8, heads=2, patch=8)
 STEP_S = 0.01
 
@@ -141,23 +147,108 @@ def _listening(pids: list[int]) -> set[str]:
             continue
         inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
     listening = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+    for protocol in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == "0A":
                 listening.add(fields[9])
     return inodes & listening
 
 
-def main() -> None:
-    """Measure and store."""
-    result = {
-        "machine": machine(),
-        "eight": eight_with_one_killed(),
-        "thousand": thousand_that_do_nothing(),
+def two_workers_against_one() -> dict[str, float]:
+    """The star of the quickstart, trained by one `vitscale worker` with one process and by two such side by
+    side on the same store: wall seconds, with their start and compilation."""
+    found = {}
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            _vitscale("sweep", "star", "quickstart", "--store", folder + "/store", "--submit")
+            began = time.monotonic()
+            processes = [
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "vitscale",
+                        "worker",
+                        folder + "/store",
+                        "--workers",
+                        "1",
+                    ],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+                for _ in range(workers)
+            ]
+            codes = [process.wait() for process in processes]
+            assert not any(codes), codes
+            found[f"workers_{workers}_s"] = time.monotonic() - began
+    found["ratio"] = found["workers_1_s"] / found["workers_2_s"]
+    return found
+
+
+def shared_trunks() -> dict[str, float]:
+    """Training FLOPs of the paper's star: with a trunk shared by the durations, and run by run."""
+    bill = preview(preset("sovit-star"))
+    return {
+        "shared": bill.spent_flops,
+        "separate": bill.separate_flops,
+        "saved": bill.saved_fraction,
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+
+
+def sections(result: dict) -> dict[str, list[str]]:
+    """The table of docs/sweeps.md."""
+    eight, thousand = result["eight"], result["thousand"]
+    two, trunks = result["two"], result["trunks"]
+    rows = [
+        (
+            "8 trials of 2 s on 2 workers, one killed",
+            "10 s, 9 attempts, no port, 60 MB",
+            f"{eight['wall_s']:.1f} s, {eight['measured']} of 8 measured in {eight['attempts']} attempts, "
+            f"{eight['ports']} ports, {eight['driver_mb']:.0f} MB (with its workers {eight['all_mb']:.0f} MB)",
+        ),
+        (
+            "overhead of a trial that does nothing, 1,000 trials, workers kept",
+            "20 ms",
+            f"{thousand['overhead_ms']:.1f} ms, of which the driver computes {thousand['driver_cpu_ms']:.1f} ms",
+        ),
+        (
+            "two `vitscale worker` against one, the quickstart's star, start to end",
+            "1.7 times the trials an hour",
+            f"{two['ratio']:.2f} times ({two['workers_1_s']:.0f} s and {two['workers_2_s']:.0f} s)",
+        ),
+        (
+            "training FLOPs of the paper's star with shared trunks",
+            "35% saved",
+            f"{trunks['saved']:.1%} saved: {trunks['shared']:.3g} instead of {trunks['separate']:.3g}",
+        ),
+    ]
+    machine = result["machine"]
+    where = f"Measured on {machine['date']} on two cores of one {machine['processor']}."
+    return {"orchestration": [*table(("what", "goal", "measured"), rows), "", where]}
+
+
+def _vitscale(*arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "vitscale", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def main() -> None:
+    """Measure, store, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--table-only", action="store_true", help="measure nothing")
+    if not parser.parse_args().table_only:
+        result = {
+            "machine": machine(),
+            "eight": eight_with_one_killed(),
+            "thousand": thousand_that_do_nothing(),
+            "two": two_workers_against_one(),
+            "trunks": shared_trunks(),
+        }
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result, indent=1))
+    write_between(DOCS, sections(json.loads(RESULT.read_text())))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.goals import goals
-from benchmarks.markdown import excess, label, named, seconds, table
+from benchmarks.markdown import excess, label, named, seconds, table, write_between
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -13,10 +13,7 @@ def write(result: dict, document: Path = DOCUMENT) -> None:
 
     Raises `ValueError` where the document lacks a pair.
     """
-    text = document.read_text(encoding="utf-8")
-    for name, lines in sections(result).items():
-        text = _between(text, name, "\n".join(lines))
-    document.write_text(text, encoding="utf-8")
+    write_between(document, sections(result))
 
 
 def sections(result: dict) -> dict[str, list[str]]:
@@ -30,14 +27,6 @@ def sections(result: dict) -> dict[str, list[str]]:
         "star": _star(result["star"]),
         "growth": _growth(result["growth"]),
     }
-
-
-def _between(text: str, name: str, content: str) -> str:
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if begin not in text or end not in text:
-        raise ValueError(f"the document lacks the markers {begin} and {end}; put them back")
-    before, rest = text.split(begin, 1)
-    return f"{before}{begin}\n{content}\n{end}{rest.split(end, 1)[1]}"
 
 
 def _machine(machine: dict) -> list[str]:

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.markdown import table
+from benchmarks.markdown import table, write_between
 from benchmarks.measure import machine
 from benchmarks.peers.step_server import Cell
 
@@ -171,22 +171,6 @@ def _table(result: dict, what: str) -> list[str]:
         ]
         rows.append([f"{cell['width']}/{cell['depth']}/{cell['mlp_dim']}", *shown])
     return table(("width/depth/MLP", *names), rows)
-
-
-def write_between(document: Path, sections: dict[str, list[str]]) -> None:
-    """Replace what stands between each pair of markers in the document.
-
-    Raises `ValueError` where the document lacks a pair.
-    """
-    text = document.read_text(encoding="utf-8")
-    for name, lines in sections.items():
-        opening, closing = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, found, rest = text.partition(opening)
-        _, ended, after = rest.partition(closing)
-        if not found or not ended:
-            raise ValueError(f"{document} lacks the markers {opening} and {closing}; put them back")
-        text = "\n".join([before + opening, *lines, closing + after])
-    document.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

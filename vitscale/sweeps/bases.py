@@ -99,9 +99,7 @@ def base_table(place: Place, manifest: Manifest) -> "pa.Table":
     try:
         return from_bytes(data)
     except UNREADABLE as error:
-        raise StoreError(
-            f"measurements/{manifest.base} of the store {place.name} is damaged; restore it from a copy"
-        ) from error
+        raise _damaged(place, manifest) from error
 
 
 def base_facts(place: Place, manifest: Manifest | None) -> "dict[tuple[str, int], Facts]":
@@ -117,9 +115,7 @@ def base_facts(place: Place, manifest: Manifest | None) -> "dict[tuple[str, int]
     try:
         return facts_of_base(data)
     except UNREADABLE as error:
-        raise StoreError(
-            f"measurements/{manifest.base} of the store {place.name} is damaged; restore it from a copy"
-        ) from error
+        raise _damaged(place, manifest) from error
 
 
 def is_whole(place: Place, manifest: Manifest) -> bool:
@@ -243,22 +239,16 @@ class _Cached:
 
 @functools.lru_cache(maxsize=8)
 def _covered(cached: _Cached, manifest: Manifest) -> dict[str, frozenset[int]]:
-    import io
-
-    import pyarrow.parquet as pq
+    from vitscale.sweeps.parquet import UNREADABLE, durations_of_base
 
     data = _read_base(cached.place, manifest)
     try:
-        table = pq.read_table(io.BytesIO(data), columns=["trial_id", "examples"])
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"measurements/{manifest.base} of the store {cached.place.name} is damaged; restore it from "
-            f"a copy"
-        ) from error
-    pairs = table.group_by(["trial_id", "examples"]).aggregate([])
-    found: dict[str, set[int]] = {}
-    for trial_id, examples in zip(
-        pairs["trial_id"].to_pylist(), pairs["examples"].to_pylist(), strict=True
-    ):
-        found.setdefault(trial_id, set()).add(examples)
-    return {trial_id: frozenset(durations) for trial_id, durations in found.items()}
+        return durations_of_base(data)
+    except UNREADABLE as error:
+        raise _damaged(cached.place, manifest) from error
+
+
+def _damaged(place: Place, manifest: Manifest) -> StoreError:
+    return StoreError(
+        f"measurements/{manifest.base} of the store {place.name} is damaged; restore it from a copy"
+    )
