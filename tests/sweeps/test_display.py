@@ -83,7 +83,9 @@ def test_the_bill_of_the_papers_star():
     )
     # 1.261e22 FLOPs at 4e15 a second are 36.5 days; the centre alone takes 15.
     assert lines[2].startswith("about 3") and lines[2].endswith("on 4 workers")
-    assert lines[3].startswith("warning: width: ")
+    # The largest four have 4.97e9 parameters together, and 5 states of 6 bytes for each.
+    assert lines[3] == "up to 149 GB of checkpoints while it runs"
+    assert lines[4].startswith("warning: width: ")
     to, text = console(terminal=False)
     to.print(preview_tables(bill))
     # 1,589,616,336 parameters; nothing is cut off at the width of a plain terminal.

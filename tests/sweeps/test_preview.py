@@ -1,5 +1,6 @@
 """The bill of a plan, against counting every single step."""
 
+import dataclasses
 import itertools
 import json
 
@@ -10,7 +11,16 @@ from sweep_samples import CENTER, RECIPE, star_plan, trial
 
 from vitscale.scaling.progress import Speed
 from vitscale.scaling.recipe import Trial
-from vitscale.sweeps.preview import makespan, preview, trial_cost
+from vitscale.scaling.shape import Shape
+from vitscale.sweeps.parquet import Facts
+from vitscale.sweeps.preview import (
+    checkpoint_bytes,
+    makespan,
+    preview,
+    state_bytes,
+    trial_cost,
+)
+from vitscale.sweeps.stored_speed import speed_of
 
 
 def steps_taken(of: Trial, durations) -> set:
@@ -92,3 +102,44 @@ def test_a_finished_trial_costs_nothing_more():
     for resumes in (True, False):
         cost = trial_cost(of, of.durations, resumes=resumes)
         assert (cost.remaining_steps, cost.remaining_flops) == (0, 0.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("momentum", ["float32", "bfloat16"])
+def test_a_checkpoint_has_the_size_of_the_state(optimizer, momentum):
+    import jax
+
+    from vitscale.scaling.train import training_for
+
+    recipe = dataclasses.replace(RECIPE, optimizer=optimizer, momentum_dtype=momentum)
+    of = Trial(
+        shape=Shape(width=128, depth=2, mlp_dim=512, heads=2, patch=4),
+        recipe=recipe,
+        durations=(1280,),
+    )
+    state = training_for(of.shape, of.recipe).template
+    actual = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    assert state_bytes(of) == pytest.approx(actual, rel=0.07)  # small arrays are left out
+    assert checkpoint_bytes([of, of, trial()], 2) == 10 * state_bytes(of)
+
+
+def test_the_speed_is_read_off_what_was_measured():
+    """From times of trials of two sizes made with a known overhead and rate, and one that diverged."""
+    truth = Speed(compile_seconds=0.0, step_overhead_seconds=2e-3, flops_per_second=3e9)
+    facts = {}
+    for width in (8, 64):
+        of = trial(width=width)
+        facts[of] = {
+            d: Facts(
+                "ok",
+                1.0,
+                truth.seconds(steps=d // 64, flops=3 * d * of.forward_flops_per_example()),
+            )
+            for d in of.durations
+        }
+    facts[trial(width=16)] = {1280: Facts("diverged", 1.0, 1e9)}
+    found = speed_of(facts)
+    assert found is not None
+    assert found.step_overhead_seconds == pytest.approx(2e-3)
+    assert found.flops_per_second == pytest.approx(3e9)
+    assert speed_of({}) is None

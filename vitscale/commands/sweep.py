@@ -11,6 +11,8 @@ from vitscale.commands.output import output, print_json
 
 if TYPE_CHECKING:
     from vitscale.extend import Extended, RunPlan
+    from vitscale.scaling.progress import Speed
+    from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.plan import Plan
     from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.store import Store
@@ -120,7 +122,7 @@ def run(command: Sweep) -> int:
             plan,
             measured=store.measured_durations() if store else None,
             resumable=store.resumable() if store else (),
-            speed=engine.calibrate(plan.trials) if command.calibrate else None,
+            speed=_speed(command, engine, store, plan),
             workers=engine.workers,
         )
         if show_only or store is None:
@@ -130,6 +132,10 @@ def run(command: Sweep) -> int:
                 from rich.console import Console
 
                 Console().print(preview_tables(bill))
+                if bill.seconds is None:
+                    print(
+                        "how long it takes is not known; --calibrate measures it, in some seconds"
+                    )
                 if command.store is None:
                     print("nothing was trained; name a --store to run this plan")
             return 0
@@ -160,6 +166,19 @@ def run(command: Sweep) -> int:
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if report.complete else 1
+
+
+def _speed(
+    command: Sweep, engine: "LocalEngine", store: "Store | None", plan: "Plan"
+) -> "Speed | None":
+    """Of one worker: measured now where that was asked for, else that of what the store holds."""
+    if command.calibrate:
+        return engine.calibrate(plan.trials)
+    if store is None or not store.recorded_plans():
+        return None
+    from vitscale.sweeps.stored_speed import stored_speed
+
+    return stored_speed(store, plan.trials)
 
 
 def _submit(command: Sweep, plan: "Plan") -> int:

@@ -166,7 +166,17 @@ def preview_lines(preview: Preview) -> list[str]:
         lines.append(f"{preview.remaining_flops:.4g} training FLOPs to do")
     if preview.seconds is not None:
         lines.append(f"about {clock(preview.seconds)} on {preview.workers} workers")
+    if preview.checkpoint_bytes:
+        lines.append(f"up to {_bytes(preview.checkpoint_bytes)} of checkpoints while it runs")
     return lines + [f"warning: {warning}" for warning in preview.warnings]
+
+
+def _bytes(count: float) -> str:
+    """Bytes for the eyes."""
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e3:.3g} kB"
 
 
 def clock(seconds: float) -> str:

@@ -9,6 +9,10 @@ from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.identifiability import Optimum, design_warnings
 from vitscale.sweeps.plan import Plan
 
+_STATES_KEPT = 5
+"""Most states on disk of one running trial: two of the trunk, two of a cooldown, and one being written."""
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialCost:
@@ -33,8 +37,8 @@ class TrialCost:
 class Preview:
     """The bill of a plan: one `TrialCost` for each trial, the totals, and what looks unwise.
 
-    `seconds` is the estimated wall time of what remains on `workers` workers, `None` where no speed
-    was measured.
+    - `seconds`: estimated wall time of what remains on `workers` workers, `None` where no speed is known.
+    - `checkpoint_bytes`: the most that checkpoints of what remains take while it runs.
     """
 
     plan: Plan
@@ -42,6 +46,7 @@ class Preview:
     warnings: tuple[str, ...]
     workers: int
     seconds: float | None
+    checkpoint_bytes: float
 
     @property
     def trials(self) -> int:
@@ -87,7 +92,7 @@ class Preview:
         """All of it as JSON values, with stable keys."""
         totals = (
             "trials measurements remaining_measurements spent_flops separate_flops saved_flops "
-            "saved_fraction remaining_flops workers seconds"
+            "saved_fraction remaining_flops workers seconds checkpoint_bytes"
         )
         return {
             "plan": self.plan.name,
@@ -111,7 +116,7 @@ def preview(
 
     - `measured`: durations done, by trial id, as `Store.measured_durations` gives them.
     - `resumable`: ids of trials with checkpoints, whose paid part of the trunk is not paid again.
-    - `speed`: of one of the `workers`, for the estimated time.
+    - `speed`: of one of the `workers`, for the estimated time (`estimates.stored_speed`, or measured).
     - `optima`: a pilot fit's x*(t) by dimension, with t in training FLOPs, for the warnings.
     """
     if workers < 1:
@@ -135,6 +140,9 @@ def preview(
         warnings=design_warnings(plan.sweep, optima),
         workers=workers,
         seconds=seconds,
+        checkpoint_bytes=checkpoint_bytes(
+            (cost.trial for cost in costs if cost.remaining_durations), workers
+        ),
     )
 
 
@@ -172,6 +180,20 @@ def makespan(seconds: Iterable[float], workers: int) -> float:
     return max(free_at)
 
 
+def state_bytes(trial: Trial) -> float:
+    """What one checkpoint of a trial takes: parameters in float32, and the optimizer's moments. Small arrays,
+    of which Adafactor factors no second moment, are left out."""
+    recipe = trial.recipe
+    second = 4 if recipe.optimizer == "adamw" else 0
+    return trial.params() * (4.0 + _DTYPE_BYTES[recipe.momentum_dtype] + second)
+
+
+def checkpoint_bytes(trials: Iterable[Trial], workers: int) -> float:
+    """The most that checkpoints take while `workers` of the trials run at once; what is measured keeps none."""
+    largest = sorted(map(state_bytes, trials), reverse=True)[:workers]
+    return _STATES_KEPT * sum(largest)
+
+
 def _cost_as_dict(cost: TrialCost) -> dict:
     values = {field.name: getattr(cost, field.name) for field in dataclasses.fields(cost)}
     trial: Trial = values.pop("trial")
@@ -180,6 +202,7 @@ def _cost_as_dict(cost: TrialCost) -> dict:
         "shape": dataclasses.asdict(trial.shape),
         "seed": trial.recipe.seed,
         "durations_examples": list(trial.durations),
+        "checkpoint_bytes": state_bytes(trial),
         **values,
         "remaining_durations": list(cost.remaining_durations),
     }
