@@ -19,6 +19,7 @@ from vitscale.commands import (
     fit,
     import_runs,
     quickstart,
+    rehearse,
     reproduce,
     shape,
     shapefinder,
@@ -32,6 +33,7 @@ from vitscale.commands import (
 Command = (
     Annotated[quickstart.Quickstart, subcommand("quickstart")]
     | Annotated[sweep.Sweep, subcommand("sweep")]
+    | Annotated[rehearse.Rehearse, subcommand("rehearse")]
     | Annotated[worker.Worker, subcommand("worker")]
     | Annotated[worker.Resume, subcommand("resume")]
     | Annotated[worker.Cancel, subcommand("cancel")]
@@ -51,6 +53,7 @@ Command = (
 _RUN: dict[type, Callable[[Any], int]] = {
     quickstart.Quickstart: quickstart.run,
     sweep.Sweep: sweep.run,
+    rehearse.Rehearse: rehearse.run,
     worker.Worker: worker.run_worker,
     worker.Resume: worker.run_resume,
     worker.Cancel: worker.run_cancel,

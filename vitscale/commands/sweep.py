@@ -1,7 +1,6 @@
 """`vitscale sweep star|grid`."""
 
 import dataclasses
-import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -79,7 +78,9 @@ class Sweep:
 
 
 def run(command: Sweep) -> int:
-    plan = _plan(command.kind, command.sweep)
+    from vitscale.commands.plans import named_plan
+
+    plan = named_plan(command.kind, command.sweep)
     if command.toml:
         from vitscale.sweeps.config import plan_to_toml
 
@@ -219,16 +220,3 @@ def _extended(
         limits=limits,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
-
-
-def _plan(kind: Literal["star", "grid"], name: str) -> "Plan":
-    """The plan of a TOML file or of a preset, which must be of this kind."""
-    from vitscale.sweeps.config import read_plan
-    from vitscale.sweeps.presets import preset
-
-    if name.endswith(".toml") or os.sep in name:
-        plan = read_plan(name)
-        if plan.kind != kind:
-            raise ValueError(f"{name} is a {plan.kind}; run it with: vitscale sweep {plan.kind}")
-        return plan
-    return preset(f"{name.removesuffix(f'-{kind}')}-{kind}")

@@ -78,9 +78,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     Its folder is made where it is missing. Raises `ValueError` for another suffix and `OSError` where it cannot be written.
     """
     path = Path(path)
+    check_suffix(path)
     kind = path.suffix.lower()
-    if kind not in _KINDS:
-        raise ValueError(f"{path} ends in {kind!r}; a figure is written as {', '.join(_KINDS)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -92,6 +91,13 @@ def save(figure: Figure, path: str | Path) -> Path:
     finally:
         aside.unlink(missing_ok=True)
     return path
+
+
+def check_suffix(path: str | Path) -> None:
+    """Raise `ValueError` where `path` names no kind of figure that `save` writes."""
+    kind = Path(path).suffix.lower()
+    if kind not in _KINDS:
+        raise ValueError(f"{path} ends in {kind!r}; a figure is written as {', '.join(_KINDS)}")
 
 
 def size_label(dimension: str) -> str:

@@ -100,6 +100,19 @@ class Timeline:
         away = [np.clip(t - begins, 0.0, ends - begins).sum() for t in at]
         return self.workers * at - np.array(away)
 
+    def kept_flops(self, at: Float[np.ndarray, " times"]) -> Float[np.ndarray, " times"]:
+        """Training FLOPs of steps that count, until each of the times `at`."""
+        begins = np.array([span.trains for span in self.spans])
+        lasts = np.array([span.kept_until for span in self.spans]) - begins
+        flops = np.array([span.flops - span.lost_flops for span in self.spans])
+        per_second = np.divide(flops, lasts, out=np.zeros_like(flops), where=lasts > 0)
+        return np.array([(np.clip(t - begins, 0.0, lasts) * per_second).sum() for t in at])
+
+    def trials_done(self, at: Float[np.ndarray, " times"]) -> Int[np.ndarray, " times"]:
+        """Trials that were measured in full by each of the times `at`."""
+        ends = np.sort([span.ends for span in self.spans if span.outcome == "done"])
+        return np.searchsorted(ends, at, side="right")
+
 
 def _middles_before(seconds: float, total: float, columns: int) -> int:
     """Of the middles of `columns` equal parts of the time `total`: how many lie before a moment."""

@@ -1,0 +1,186 @@
+"""`vitscale rehearse`."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import Positional
+
+from vitscale.commands.output import output
+
+if TYPE_CHECKING:
+    from vitscale.scaling.progress import Speed
+    from vitscale.sweeps.plan import Plan
+    from vitscale.sweeps.rehearsal.rehearsal import Rehearsal
+    from vitscale.sweeps.store import Store
+
+_TIMES = 600
+_MOST_ROWS = 200
+"""Workers that the figure shows; of more, every so-many-th."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rehearse:
+    """Play a sweep through on a cluster that exists in numbers alone, before it costs anything: hours, cost,
+    what preemptions and idle workers waste.
+
+    The driver is the one that would run it; trials only take their time. Ten thousand trials on a thousand
+    workers take less than a minute. Nothing is written but the --figure.
+
+    Examples:  vitscale rehearse star sovit --workers 64 --flops-per-second 4e14 --preemptions-per-hour 0.05
+               vitscale rehearse grid my.toml --store runs/mine --workers 8 --price 2.5 --figure rehearsal.png
+    """
+
+    kind: Positional[Literal["star", "grid"]]
+    """Which of the two."""
+    sweep: Positional[str]
+    """A preset's name or a TOML file."""
+    workers: int = 8
+    """Machines, each with one trial at a time."""
+    flops_per_second: float | None = None
+    """Training FLOP/s of one machine (an H100 at 40% of its dense bf16 peak: 4e14); without it, as fast as
+    what the --store holds was trained."""
+    step_overhead_seconds: float = 0.0
+    """Time of a step beside its FLOPs."""
+    compile_seconds: float = 60.0
+    """Time from the start of an attempt to its first step."""
+    preemptions_per_hour: float = 0.0
+    """Probability that a machine is taken away within an hour."""
+    notice: bool = False
+    """Machines are told before they are taken, in time to save."""
+    failures_per_hour: float = 0.0
+    """Probability that a trial's own code fails within an hour."""
+    replacement_seconds: float = 300.0
+    """Time until another machine stands in for one that was taken."""
+    checkpoint_seconds: float = 20.0
+    """Training time between checkpoints: what a kill may cost."""
+    price: float | None = None
+    """Of one machine for an hour, in any currency."""
+    seed: int = 0
+    """Of all chances."""
+    store: str | None = None
+    """A store whose measurements are not to be made again."""
+    figure: Path | None = None
+    """Draw what every worker does, progress and cost into this .png, .svg or .pdf."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def run(command: Rehearse) -> int:
+    from vitscale.commands.plans import named_plan
+    from vitscale.sweeps.engines.cluster import Cluster
+    from vitscale.sweeps.rehearsal.rehearsal import rehearse
+    from vitscale.sweeps.store import Store
+
+    plan = named_plan(command.kind, command.sweep)
+    if command.price is not None and not command.price > 0:
+        raise ValueError(f"price={command.price:g} is no price; use more than 0, or leave it out")
+    if command.figure is not None:
+        from vitscale.fits.plots.style import check_suffix
+
+        check_suffix(command.figure)
+    store = None if command.store is None else Store.open(command.store)
+    cluster = Cluster(
+        workers=command.workers,
+        speed=_speed(command, store, plan),
+        preemptions_per_hour=command.preemptions_per_hour,
+        notice=command.notice,
+        failures_per_hour=command.failures_per_hour,
+        replacement_seconds=command.replacement_seconds,
+        checkpoint_seconds=command.checkpoint_seconds,
+        seed=command.seed,
+    )
+    found = rehearse(
+        plan,
+        cluster,
+        measured=store.measured_durations() if store else None,
+        resumable=store.resumable() if store else (),
+    )
+    if command.figure is not None:
+        draw(found, command.figure, command.price)
+    values = {"plan": plan.name, **found.as_dict()}
+    values["cost"] = None if command.price is None else found.cost(command.price)
+    values["figure"] = command.figure and str(command.figure)
+    output(command.json, values, lambda: _lines(command, found))
+    return 0
+
+
+def draw(found: "Rehearsal", path: Path, price: float | None = None) -> None:
+    """The figure of a rehearsal."""
+    import numpy as np
+
+    from vitscale.fits.plots.rehearsal import rehearsal_figure
+    from vitscale.fits.plots.style import save
+    from vitscale.sweeps.engines.timeline import DOINGS
+
+    timeline = found.timeline
+    at = np.linspace(0.0, timeline.seconds, _TIMES)
+    figure = rehearsal_figure(
+        timeline.raster(min(found.cluster.workers, _MOST_ROWS), _TIMES),
+        DOINGS,
+        workers=found.cluster.workers,
+        hours=at / 3600,
+        trials_done=timeline.trials_done(at) / max(1, len(found.report.measured)),
+        flops_done=timeline.kept_flops(at) / max(1.0, found.spent_flops - found.repeated_flops),
+        machine_hours=timeline.held_seconds(at) / 3600,
+        price=price,
+        bound_hours=found.bound_hours,
+    )
+    save(figure, path)
+
+
+def _speed(command: Rehearse, store: "Store | None", plan: "Plan") -> "Speed":
+    from vitscale.scaling.progress import Speed
+
+    if command.flops_per_second is not None:
+        return Speed(
+            compile_seconds=command.compile_seconds,
+            step_overhead_seconds=command.step_overhead_seconds,
+            flops_per_second=command.flops_per_second,
+        )
+    if store is not None:
+        from vitscale.sweeps.stored_speed import stored_speed
+
+        speed = stored_speed(store, plan.trials)
+        if speed is not None:
+            return dataclasses.replace(speed, compile_seconds=command.compile_seconds)
+    raise ValueError(
+        "how fast a machine trains is not known: say --flops-per-second (an H100 at 40% of its dense bf16 "
+        "peak: 4e14), or name a --store that holds measurements of such machines"
+    )
+
+
+def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
+    from vitscale.sweeps.display import clock
+
+    report = found.report
+    lines = [
+        f"{report.plan} on {found.cluster.workers:,} simulated workers: {len(report.measured):,} trials measured "
+        f"in {clock(found.hours * 3600)}"
+        + (f", {len(report.skipped):,} were done before" if report.skipped else ""),
+        f"no schedule takes less than {clock(found.bound_hours * 3600)}, even undisturbed"
+        + (
+            " (the longest trial alone)"
+            if found.longest_hours >= found.bound_hours
+            else " (all work shared evenly)"
+        ),
+        f"{found.worker_hours:,.1f} worker-hours, {found.utilisation:.1%} of them steps that count: "
+        + ", ".join(
+            f"{hours:,.1f} {_WORDS[doing]}"
+            for doing, hours in found.hours_by_doing.items()
+            if doing != "away"
+        ),
+        f"{found.spent_flops:.4g} training FLOPs, {found.repeated_flops / found.spent_flops:.2%} of them twice"
+        if found.spent_flops
+        else "nothing is left to train",
+        f"{report.attempts:,} attempts: {found.preemptions:,} machines taken away, {found.interrupted:,} of "
+        f"them at work; {found.failures:,} failures of trials, {len(report.failed):,} given up",
+    ]
+    if command.price is not None:
+        lines.append(f"{found.cost(command.price):,.2f} at {command.price:g} a worker-hour")
+    if command.figure is not None:
+        lines.append(f"figure: {command.figure}")
+    return lines
+
+
+_WORDS = {"compile": "compiling", "train": "training", "lost": "lost", "idle": "idle"}
