@@ -5,8 +5,8 @@ import math
 
 import pandas as pd
 import pytest
+from import_samples import imported, refused, vitscale
 
-from vitscale import cli
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine, small_law
 from vitscale.sweeps.presets import preset
@@ -21,19 +21,6 @@ ROWS = [
 COMMON = {"num_attention_heads": 4, "patch_size": 4, "img_size": 16, "steps": 100, "batch_size": 64}
 
 
-def vitscale(capsys, *arguments) -> tuple[int, str, str]:
-    code = cli.run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    code, out, err = vitscale(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("vitscale: ") and err.count("\n") == 1
-    return err
-
-
 @pytest.fixture
 def table(tmp_path):
     """Writes rows, with what is the same in all, as runs.csv."""
@@ -44,13 +31,6 @@ def table(tmp_path):
         return path
 
     return write
-
-
-def imported(capsys, path, *flags) -> pd.DataFrame:
-    """The rows that a dry run says it would write."""
-    code, out, err = vitscale(capsys, "import", path, "--dry-run", "--json", *flags)
-    assert code == 0, err
-    return pd.DataFrame(json.loads(out)["rows"])
 
 
 @pytest.fixture(scope="module")

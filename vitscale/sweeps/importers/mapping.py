@@ -12,7 +12,7 @@ import vitscale
 from vitscale.scaling.measurement import Measurement
 from vitscale.scaling.shape import Readout, Shape
 from vitscale.sweeps.importers.fields import BadValue
-from vitscale.sweeps.importers.foreign import ForeignRun, Source
+from vitscale.sweeps.importers.foreign import TRACKED, ForeignRun, Source
 from vitscale.sweeps.importers.known import Known, Lacking, length_of, shape_of
 from vitscale.sweeps.importers.measured import measured, percent_columns
 from vitscale.sweeps.importers.reading import Reading, Wish
@@ -92,7 +92,7 @@ def measurements(source: Source, reading: Reading, wish: Wish) -> Imported:
     is there twice, and shapes that were trained at several learning rates.
     """
     chosen = [run for run in source.runs if _is_chosen(run, wish, source)]
-    finished = [run for run in chosen if wish.unfinished or run.state != "unfinished"]
+    finished = [run for run in chosen if wish.unfinished or _counts(run)]
     percents = percent_columns(finished, reading)
     drafts: list[_Draft] = []
     problems: list[str] = []
@@ -135,6 +135,12 @@ def _is_chosen(run: ForeignRun, wish: Wish, source: Source) -> bool:
         if str(run.values.get(column, "")).strip() != wanted:
             return False
     return True
+
+
+def _counts(run: ForeignRun) -> bool:
+    """Whether what was measured of `run` holds. Vitscale's own trials cool a model down for each measurement,
+    so that those before a failure hold too."""
+    return run.state != "unfinished" or TRACKED in run.values
 
 
 def _drafts(run: ForeignRun, reading: Reading, wish: Wish, percents: set[str]) -> list[_Draft]:

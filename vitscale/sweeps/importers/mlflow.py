@@ -4,11 +4,15 @@ What `mlflow.search_runs` gives as CSV is a table, for `csv`.
 """
 
 import contextlib
+import math
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
 from vitscale.sweeps.importers.foreign import ForeignRun, Point, Source, State, by_step, state_of
+
+_LARGEST = sys.float_info.max
 
 _STATUS = {1: "running", 2: "scheduled", 3: "finished", 4: "failed", 5: "killed"}
 """Numbers of `RunStatus` in MLflow's `service.proto`."""
@@ -76,13 +80,23 @@ def _meta(path: Path) -> dict[str, Any]:
         meta = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is damaged; restore it, or move its folder away") from error
-    return meta if isinstance(meta, dict) else {}
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path} is damaged; restore it, or move its folder away")
+    return meta
 
 
 def _texts(folder: Path) -> dict[str, str]:
     """Texts of the files below `folder`, by name; names with a slash are in folders of their own."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    found = {}
+    for file in files:
+        try:
+            found[file.relative_to(folder).as_posix()] = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{file} is damaged; restore it, or move the run's folder away"
+            ) from error
+    return found
 
 
 def _curve(path: Path, text: str) -> tuple[Point, ...]:
@@ -128,7 +142,7 @@ def _stored_run(
     points: dict[str, list[Point]] = {}
     logged = "select key, value, step, is_nan from metrics where run_uuid = ? order by timestamp"
     for key, value, step, is_nan in db.execute(logged, (run_id,)):
-        points.setdefault(key, []).append(Point(step, float("nan") if is_nan else value))
+        points.setdefault(key, []).append(Point(step, _logged(value, bool(is_nan))))
     return ForeignRun(
         key=run_id,
         where=f"run {name or run_id}",
@@ -136,6 +150,13 @@ def _stored_run(
         curves={key: by_step(found) for key, found in points.items()},
         state=_state(status),
     )
+
+
+def _logged(value: float, is_nan: bool) -> float:
+    """What was logged; a database gets the largest number for infinity, and nought for NaN."""
+    if is_nan:
+        return math.nan
+    return math.copysign(math.inf, value) if abs(value) >= _LARGEST else value
 
 
 def _state(status: object) -> State:

@@ -1,20 +1,23 @@
 """TensorBoard logs: folders of event files, with hyper-parameters of the HParams plugin or in a file beside.
 
-Event files are read by TensorBoard's own reader (the extra `tensorboard`), without TensorFlow.
+Event files are read record by record (the extra `tensorboard`, without TensorFlow): TensorBoard's own loader
+stops without a word at a record that is damaged, and what was measured before it would pass for the end.
 """
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from vitscale.sweeps.importers.foreign import ForeignRun, Point, Source, by_step, flat
+from vitscale.sweeps.importers.foreign import ForeignRun, Point, Source, State, by_step, flat
 
 _EVENTS = "*tfevents*"
 _CONFIGS = ("hparams.yaml", "config.yaml", "args.yaml", "config.json")
 """Where Lightning, timm and others write a run's configuration beside its event files."""
 
-_HPARAMS = "hparams"
-_START = "_hparams_/session_start_info"
+_SCALARS, _HPARAMS = "scalars", "hparams"
+_START, _END = "_hparams_/session_start_info", "_hparams_/session_end_info"
 
 
 def matches(path: Path) -> bool:
@@ -23,56 +26,127 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path, key: str | None = None) -> Source:
-    """One run for each folder with event files, named by its path below `path`.
+    """One run for each folder with event files, named by its path below `path`. A run whose last event file
+    ends within a record was killed, and is unfinished.
 
-    Raises `ValueError` where TensorBoard is not installed, or a configuration cannot be read.
+    Raises `ValueError` where TensorBoard is not installed, or a file is damaged.
     """
     if key is not None:
         raise ValueError(f"--map run={key}: runs of {path} are told apart by their folders")
     folders = sorted({file.parent for file in path.rglob(_EVENTS)})
-    runs = {folder: _read_run(folder, path) for folder in folders}
+    try:
+        runs = {folder: _read_run(folder, path) for folder in folders}
+    except ImportError as error:
+        raise ValueError(
+            f"reading {path} needs TensorBoard ({error}); install it with: "
+            f"pip install 'vitscale[tensorboard]'"
+        ) from None
     return Source(tool="tensorboard", name=path.resolve().name, runs=_joined(runs))
 
 
+@dataclasses.dataclass
+class _Log:
+    """What the event files of a folder say, in the order in which they were written."""
+
+    points: dict[str, list[Point]] = dataclasses.field(default_factory=dict)
+    hparams: dict[str, object] = dataclasses.field(default_factory=dict)
+    state: State = "finished"
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """`SummaryMetadata` of each tag: it is written with the first point alone."""
+
+
 def _read_run(folder: Path, root: Path) -> ForeignRun:
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-        from tensorboard.util.tensor_util import make_ndarray
-    except ImportError as error:
-        raise ValueError(
-            f"reading {root} needs TensorBoard ({error}); install it with: "
-            f"pip install 'vitscale[tensorboard]'"
-        ) from None
-    log = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
-    log.Reload()
-    tags = log.Tags()
-    curves = {
-        tag: by_step([Point(event.step, event.value) for event in log.Scalars(tag)])
-        for tag in tags["scalars"]
-    }
-    values = _config(folder)
-    for tag in tags["tensors"]:
-        if log.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-            points = [Point(e.step, float(make_ndarray(e.tensor_proto))) for e in log.Tensors(tag)]
-            curves[tag] = by_step(points)
-    if _START in tags["tensors"]:
-        values |= _hparams(log.PluginTagToContent(_HPARAMS))
+    log = _Log()
+    for file in sorted(folder.glob(_EVENTS)):
+        log.state = "finished"
+        _take_file(log, file)
     name = str(folder.relative_to(root)) if folder != root else folder.resolve().name
-    return ForeignRun(key=name, where=f"run {name}", values=values, curves=curves)
+    return ForeignRun(
+        key=name,
+        where=f"run {name}",
+        values=_config(folder) | log.hparams,
+        curves={tag: by_step(points) for tag, points in log.points.items()},
+        state=log.state,
+    )
 
 
-def _hparams(contents: Mapping[str, bytes]) -> dict[str, object]:
+def _take_file(log: _Log, file: Path) -> None:
+    """Enter one event file into the log. Raises `ValueError` where it is damaged."""
+    from google.protobuf.message import DecodeError
+    from tensorboard import data_compat, dataclass_compat
+    from tensorboard.compat.proto import event_pb2
+
+    parse = event_pb2.Event.FromString  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        for record in _records(log, file):
+            # Scalars of every age and writer become tensors, as TensorBoard itself reads them.
+            old = data_compat.migrate_event(parse(record))
+            for event in dataclass_compat.migrate_event(old, log.metadata):
+                for value in event.summary.value:
+                    _take(log, event.step, value)
+    except DecodeError as error:
+        raise _damaged(file) from error
+
+
+def _records(log: _Log, file: Path) -> Iterator[bytes]:
+    """The records of an event file; one that the end of the file cuts short is left out."""
+    from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+    reader = PyRecordReader_New(str(file))
+    while True:
+        try:
+            reader.GetNext()
+        except OutOfRangeError:
+            return
+        except DataLossError as error:
+            if "truncated" not in str(error):
+                raise _damaged(file) from error
+            log.state = "unfinished"
+            return
+        yield reader.record() or b""
+
+
+def _damaged(file: Path) -> ValueError:
+    return ValueError(f"{file} is damaged; copy it again, or move its folder away")
+
+
+def _take(log: _Log, step: int, value: Any) -> None:
+    """Enter one `Summary.Value` that was logged."""
+    from tensorboard.util.tensor_util import make_ndarray
+
+    plugin = log.metadata[value.tag].plugin_data if value.tag in log.metadata else None
+    if plugin is None:
+        return
+    content = value.metadata.plugin_data.content or plugin.content
+    if plugin.plugin_name == _SCALARS:
+        number = float(make_ndarray(value.tensor).item())
+        log.points.setdefault(value.tag, []).append(Point(step, number))
+    elif plugin.plugin_name == _HPARAMS and value.tag == _START:
+        log.hparams = _hparams(content)
+    elif plugin.plugin_name == _HPARAMS and value.tag == _END:
+        log.state = _end_state(content)
+
+
+def _hparams(content: bytes) -> dict[str, object]:
     """What the HParams plugin was told at the start of the run."""
     from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
-    if _START not in contents:
-        return {}
-    told = parse_session_start_info_plugin_data(contents[_START]).hparams
     values: dict[str, object] = {}
-    for name, value in told.items():
+    for name, value in parse_session_start_info_plugin_data(content).hparams.items():
         kind = value.WhichOneof("kind")
         values[name] = getattr(value, kind) if kind else None
     return values
+
+
+def _end_state(content: bytes) -> State:
+    """How the run ended, by what the HParams plugin was told then."""
+    from tensorboard.plugins.hparams import api_pb2, metadata
+
+    status = api_pb2.Status.Name(  # pyright: ignore[reportAttributeAccessIssue]
+        metadata.parse_session_end_info_plugin_data(content).status
+    )
+    return "unfinished" if status == "STATUS_FAILURE" else "finished"
 
 
 def _config(folder: Path) -> dict[str, object]:
@@ -108,6 +182,7 @@ def _joined(runs: Mapping[Path, ForeignRun]) -> tuple[ForeignRun, ...]:
                 where=run.where,
                 values=told.values,
                 curves={**told.curves, **run.curves},
+                state=run.state,
             )
         found.append((folder, run))
     return tuple(run for folder, run in found if folder not in inside)
