@@ -55,6 +55,7 @@ def check_both(found: pd.DataFrame, *, exact: bool = True) -> None:
     assert found["mlp_dim"].tolist() == [64, 256]
     assert found["heads"].tolist() == [4, 4]
     assert found["examples"].tolist() == [6400, 6400]
+    assert len(set(found["recipe_id"])) == 1
     expected = [error_at("deep", 100), error_at("wide", 100)]
     tolerance = 0 if exact else 1e-6
     assert all(abs(v - e) <= tolerance for v, e in zip(found["value"], expected, strict=True))

@@ -216,6 +216,12 @@ class TestRecipes:
         one = imported(capsys, table(rows), "--only", "optimizer=sgd")
         assert len(one) == 3 and len(set(one["recipe_id"])) == 1
 
+    def test_a_loss_tells_recipes_apart_only_where_it_is_a_word(self, table, capsys):
+        rows = [{**row, "loss": 1 + row["val_error"]} for row in ROWS]
+        assert len(set(imported(capsys, table(rows))["recipe_id"])) == 1
+        rows = [{**row, "loss": name} for row, name in zip(ROWS, "abb", strict=True)]
+        assert len(set(imported(capsys, table(rows))["recipe_id"])) == 2
+
     def test_a_search_for_learning_rates_must_be_named(self, table, capsys):
         rows = [{**ROWS[0], "run_id": f"r{lr}", "lr": lr} for lr in (1e-3, 3e-3)]
         error = refused(capsys, "import", table(rows), "--dry-run")

@@ -196,8 +196,9 @@ def _understood(name: str, reading: "Reading") -> list[str]:
 
 def _table(imported: "Imported") -> list[str]:
     """The first measurements, one model a line."""
-    names = ("width", "depth", "mlp_dim", "heads", "patch", "image_size", "examples")
-    lines = ["".join(f"{name:>11}" for name in names) + f"{'train_flops':>13}  measured"]
+    names = ("width", "depth", "mlp_dim", "heads", "patch", "image_size")
+    head = "".join(f"{name:>11}" for name in names)
+    lines = [f"{head}{'examples':>16}{'train_flops':>13}  measured"]
     for rows in list(imported.rows.values())[:_SHOWN]:
         first = rows[0]
         sizes = "".join(f"{getattr(first, name):>11,}" for name in names)
@@ -206,7 +207,7 @@ def _table(imported: "Imported") -> list[str]:
             for row in rows
         )
         lines.append(
-            f"{sizes}{first.train_flops:>13.3e}  {found}  ({imported.where[first.trial_id]})"
+            f"{sizes}{first.examples:>16,}{first.train_flops:>13.3e}  {found}  ({imported.where[first.trial_id]})"
         )
     more = len(imported.rows) - _SHOWN
     return [*lines, f"and {more:,} more"] if more > 0 else lines

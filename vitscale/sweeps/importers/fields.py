@@ -169,7 +169,7 @@ def guess(columns: Iterable[str], name: str) -> list[str]:
     A whole name comes before the last part of a dotted one (`model.hidden_size`, `config/width`).
     """
     field, columns = FIELDS[name], list(columns)
-    for parts in (_whole_name,) if field.whole_name else (_whole_name, _last_part):
+    for parts in (_whole_name,) if field.whole_name else (_whole_name, last_part):
         for known in field.names:
             found = [column for column in columns if parts(column) == _plain(known)]
             if found:
@@ -186,7 +186,7 @@ def _whole_name(column: str) -> str:
     return _plain(re.sub(r"^(params|config|hparams)[./]", "", column.strip()))
 
 
-def _last_part(column: str) -> str:
+def last_part(column: str) -> str:
     """The last part of a dotted name. What was measured has no part in configurations."""
     if re.match(r"(metrics|tags|summary|train|val|eval|test)[./]", column.strip().lower()):
         return ""

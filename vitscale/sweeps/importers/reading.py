@@ -13,6 +13,7 @@ from vitscale.sweeps.importers.fields import (
     RECIPE_FIELDS,
     BadValue,
     guess,
+    last_part,
     metric,
     missing,
 )
@@ -221,8 +222,14 @@ def _recipe(
     if "recipe" in columns:
         return (columns["recipe"],)
     known = [columns[name] for name in RECIPE_FIELDS if name in columns]
+    logged = {name for run in source.runs for name in run.curves}
     others = [
-        name for name in present if re.split(r"[./]", name)[-1].strip().lower() in RECIPE_COLUMNS
+        name
+        for name in present
+        if last_part(name) in RECIPE_COLUMNS
+        and name not in logged
+        # A loss that is a number is what came out; one that is a word is what was minimised.
+        and not (last_part(name) == "loss" and _is_numeric(source, name))
     ]
     return tuple(dict.fromkeys([*known, *others]))
 
