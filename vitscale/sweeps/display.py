@@ -15,6 +15,7 @@ from vitscale.sweeps.run import Display, RunReport
 
 _LINE_EVERY_S = 10.0
 _MAX_ROWS = 12
+_WORTH_SAYING_BYTES = 1e7
 
 
 def run_display(console: Console | None = None) -> Display:
@@ -86,8 +87,8 @@ def summary_line(state: RunState) -> str:
 def report_lines(report: RunReport) -> list[str]:
     """What a finished or interrupted run has to say."""
     lines = [
-        f"{report.plan}: {len(report.measured)} trials measured in {clock(report.wall_seconds)}, "
-        f"{len(report.skipped)} were done before"
+        f"{report.plan}: {counted(len(report.measured), 'trial')} measured in {clock(report.wall_seconds)}, "
+        f"{len(report.skipped)} done before"
         + (f", {len(report.elsewhere)} by another run" if report.elsewhere else "")
     ]
     if report.cancelled:
@@ -96,18 +97,18 @@ def report_lines(report: RunReport) -> list[str]:
         lines.append(f"diverged: {', '.join(report.diverged)}")
     for failure in report.failed:
         lines.append(
-            f"failed: trial {failure.trial.id} ({failure.trial.shape}) after {failure.attempts} "
-            f"attempts: {failure.reason}"
+            f"failed: trial {failure.trial.id} ({failure.trial.shape}) after "
+            f"{counted(failure.attempts, 'attempt')}: {failure.reason}"
         )
         lines += [f"    {line}" for line in failure.log_tail.splitlines()]
     if report.interrupted:
         lines.append(
-            f"interrupted with {len(report.unfinished)} trials to go; the same command goes on "
+            f"interrupted with {counted(len(report.unfinished), 'trial')} to go; the same command goes on "
             f"from their checkpoints"
         )
     elif report.stopped:
         lines.append(
-            f"stopped with {len(report.unfinished)} trials to go, since {report.stopped}; the same command "
+            f"stopped with {counted(len(report.unfinished), 'trial')} to go, since {report.stopped}; the same command "
             f"goes on"
         )
     elif report.failed:
@@ -157,7 +158,7 @@ def preview_lines(preview: Preview) -> list[str]:
     """Totals, estimated time and warnings of a plan, one line each."""
     durations = ", ".join(f"{d:,}" for d in preview.plan.sweep.durations)
     lines = [
-        f"{preview.trials} trials, {preview.measurements} measurements "
+        f"{counted(preview.trials, 'trial')}, {counted(preview.measurements, 'measurement')} "
         f"({preview.remaining_measurements} to do), durations {durations} examples",
         f"{preview.spent_flops:.4g} training FLOPs with shared trunks, against "
         f"{preview.separate_flops:.4g} as separate runs: {preview.saved_fraction:.1%} saved",
@@ -166,7 +167,7 @@ def preview_lines(preview: Preview) -> list[str]:
         lines.append(f"{preview.remaining_flops:.4g} training FLOPs to do")
     if preview.seconds is not None:
         lines.append(f"about {clock(preview.seconds)} on {preview.workers} workers")
-    if preview.checkpoint_bytes:
+    if preview.checkpoint_bytes >= _WORTH_SAYING_BYTES:
         lines.append(f"up to {_bytes(preview.checkpoint_bytes)} of checkpoints while it runs")
     return lines + [f"warning: {warning}" for warning in preview.warnings]
 
@@ -177,6 +178,11 @@ def _bytes(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count / 1e3:.3g} kB"
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def clock(seconds: float) -> str:

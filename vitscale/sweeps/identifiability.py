@@ -131,7 +131,7 @@ def _grid_warnings(sweep: GridSweep) -> list[str]:
     for dimension, values in sweep.values().items():
         if len(values) < 3:
             warnings.append(
-                f"{dimension}: with {len(values)} values no optimum can lie strictly inside the "
+                f"{dimension}: with {len(values)} value{'s' * (len(values) > 1)} no optimum can lie strictly inside the "
                 f"grid; use 3 or more"
             )
         steps = [after / before for before, after in itertools.pairwise(values)]
