@@ -71,6 +71,27 @@ def advise_store(
 
     Raises `ValueError` where the store holds no star, or no plan that it came from.
     """
+    found = measured_star(store, metric=metric, recipe=recipe)
+    return advise_star(found, budget, **options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeasuredStar:
+    """What a store measured of its star: `star` with the durations and seeds that were measured, its
+    canonical `table`, and the seed of each trial, by id."""
+
+    star: StarSweep
+    table: pd.DataFrame
+    seeds: dict[str, int]
+
+
+def measured_star(
+    store: Store, *, metric: str | None = None, recipe: str | None = None
+) -> MeasuredStar:
+    """The star of `store`, by the plan that it recorded.
+
+    Raises `ValueError` where the store holds no star, or no plan that it came from.
+    """
     frame = read_source(store.name)
     metric = metric or default_metric(frame)
     rows, _ = measured(frame, metric, recipe)
@@ -82,8 +103,16 @@ def advise_store(
     star = dataclasses.replace(
         star, durations=lengths, seeds=tuple(sorted(set(seeds.values()))), only=()
     )
-    advice = advise(table, star_space(star, table, seeds), budget, **options)
-    return advice, plan_of(advice, star, table)
+    return MeasuredStar(star=star, table=table, seeds=seeds)
+
+
+def advise_star(
+    found: MeasuredStar, budget: float, *, name: str = PLAN_NAME, **options: Any
+) -> tuple[Advice, Plan | None]:
+    """Advice for a star that was measured, and the plan called `name`; see `advise_store`."""
+    space = star_space(found.star, found.table, found.seeds)
+    advice = advise(found.table, space, budget, **options)
+    return advice, plan_of(advice, found.star, found.table, name)
 
 
 def advise_table(

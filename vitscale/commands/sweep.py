@@ -1,4 +1,4 @@
-"""`vitscale sweep star|grid`."""
+"""`vitscale sweep star|grid|auto`."""
 
 import dataclasses
 import sys
@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from vitscale.commands.output import output, print_json
 
 if TYPE_CHECKING:
+    from vitscale.auto import Goal
     from vitscale.extend import Extended, RunPlan
     from vitscale.scaling.progress import Speed
     from vitscale.sweeps.engines.local import LocalEngine
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Plan or run a sweep: a star through a large centre, or a grid of small shapes.
+    """Plan or run a sweep: a star through a large centre, a grid of small shapes, or a star that buys its
+    own further trials.
 
     Shows trials, parameters, FLOPs, what sharing trunks saves, and warns where the values cannot
     identify the law. With --store it then trains what the store does not hold yet; stopped at any
-    moment, the same command goes on.
+    moment, the same command goes on. auto runs the star, fits it, trains what advise names, and so on,
+    until the best sizes are known to --target, or --budget is spent.
 
     Presets: sovit (the paper's own, to plan and price), quickstart, laptop, gpu-hour. Your own
     sweeps are TOML files; --toml prints any plan as one to start from.
@@ -31,23 +34,32 @@ class Sweep:
     Examples:  vitscale sweep star sovit
                vitscale sweep grid laptop --store runs/laptop
                vitscale sweep star my-sweep.toml --store runs/mine --plan
+               vitscale sweep auto laptop --budget 1e15 --store runs/auto --target 1.3 --compute 1e18
     """
 
-    kind: Positional[Literal["star", "grid"]]
-    """Which of the two."""
+    kind: Positional[Literal["star", "grid", "auto"]]
+    """Which of the three."""
     sweep: Positional[str]
     """A preset's name or a TOML file."""
     store: str | None = None
     """Folder of the measurements, or s3://bucket/prefix, gs://...; made where it is missing."""
     plan: bool = False
     """Show the plan and stop, even with --store; what the store holds is not counted again."""
+    budget: float | None = None
+    """With auto: training FLOPs of all rounds together, what the store holds of them included."""
+    target: float = 1.3
+    """With auto: upper over lower end of the interval of every best size that is good enough."""
+    compute: float | None = None
+    """With auto: training FLOPs of the run whose shape is wanted (default: the star's dearest run)."""
+    rounds: int = 20
+    """With auto: how often at most something is bought."""
     extend: bool = False
     """Where the optimum lies on an edge (the best shape of a grid, the x* of a star's arm), add sizes
     beyond it, as a new plan, and run that too."""
     extend_rounds: int = 3
     """With --extend: how often at most."""
     metric: str | None = None
-    """With --extend: which metric decides, where several were measured."""
+    """With --extend and auto: which metric decides, where several were measured."""
     calibrate: bool = False
     """Train a few seconds to estimate how long the plan takes on this machine."""
     toml: bool = False
@@ -80,7 +92,8 @@ class Sweep:
 def run(command: Sweep) -> int:
     from vitscale.commands.plans import named_plan
 
-    plan = named_plan(command.kind, command.sweep)
+    _refuse_flags(command)
+    plan = named_plan("grid" if command.kind == "grid" else "star", command.sweep)
     if command.toml:
         from vitscale.sweeps.config import plan_to_toml
 
@@ -89,6 +102,7 @@ def run(command: Sweep) -> int:
     if command.submit:
         return _submit(command, plan)
     show_only = command.plan or command.store is None
+    from vitscale.auto import Auto, run_auto
     from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
@@ -102,6 +116,8 @@ def run(command: Sweep) -> int:
     limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
     if command.extend:
         refuse_unextendable(plan, command.extend_rounds)
+    goal = _goal(command, plan) if command.kind == "auto" else None
+    star, coming = plan, ()
     execution = Execution(
         layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
     )
@@ -119,6 +135,8 @@ def run(command: Sweep) -> int:
             engine.check(plan.trials[0])  # before anything is made
         if command.store is not None and (not show_only or Store.exists(command.store)):
             store = Store.open(command.store, create=not show_only)
+        if goal is not None:
+            plan, coming = _next_round(star, store, goal)
         bill = preview(
             plan,
             measured=store.measured_durations() if store else None,
@@ -128,7 +146,7 @@ def run(command: Sweep) -> int:
         )
         if show_only or store is None:
             if command.json:
-                print_json(bill.as_dict())
+                print_json(bill.as_dict() | ({"coming": coming} if coming else {}))
             else:
                 from rich.console import Console
 
@@ -137,6 +155,8 @@ def run(command: Sweep) -> int:
                     print(
                         "how long it takes is not known; --calibrate measures it, in some seconds"
                     )
+                for line in coming:
+                    print(line)
                 if command.store is None:
                     print("nothing was trained; name a --store to run this plan")
             return 0
@@ -149,7 +169,9 @@ def run(command: Sweep) -> int:
             display = None if command.json else run_display()
             return run_plan(plan, engine, found, limits=limits, display=display)
 
-        if command.extend:
+        if goal is not None:
+            report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=_say)
+        elif command.extend:
             report = _extended(command, plan, run_one, found, limits)
         else:
             report = run_one(plan, limits)
@@ -160,7 +182,7 @@ def run(command: Sweep) -> int:
     finally:
         preemption.restore()
         engine.cancel()
-    if isinstance(report, Extended):
+    if isinstance(report, Extended | Auto):
         output(command.json, report.to_dict(), report.lines)
     else:
         output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
@@ -218,5 +240,54 @@ def _extended(
         rounds=command.extend_rounds,
         metric=command.metric,
         limits=limits,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=_say,
     )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _refuse_flags(command: Sweep) -> None:
+    """Raise `ValueError` for flags that this kind of sweep would ignore."""
+    if command.kind != "auto":
+        defaults = {"budget": None, "target": 1.3, "compute": None, "rounds": 20}
+        given = [f"--{name}" for name, usual in defaults.items() if getattr(command, name) != usual]
+        if given:
+            raise ValueError(f"{', '.join(given)}: only vitscale sweep auto takes that")
+        return
+    reasons = {
+        "extend": "auto itself adds sizes beyond an optimum on the edge",
+        "submit": "each round follows from the one before; run auto beside vitscale worker --follow",
+        "max_flops": "--budget says what auto may spend",
+    }
+    for name, reason in reasons.items():
+        if getattr(command, name):
+            raise ValueError(f"--{name.replace('_', '-')} is not for auto: {reason}")
+
+
+def _goal(command: Sweep, plan: "Plan") -> "Goal":
+    from vitscale.auto import goal_of
+
+    return goal_of(
+        plan,
+        budget=command.budget,
+        compute=command.compute,
+        target=command.target,
+        rounds=command.rounds,
+        metric=command.metric,
+    )
+
+
+def _next_round(star: "Plan", store: "Store | None", goal: "Goal") -> "tuple[Plan, list[str]]":
+    """The round that comes next, or the last one where none does, and what is to be known of it."""
+    from vitscale.auto import next_look
+
+    plan, found = next_look(star, store, goal)
+    lines = [] if found is None else [found.line(goal.budget, goal.compute)]
+    lines.append(
+        f"after {plan.name}: fit, and train what shrinks the intervals most per FLOP, until every best "
+        f"size for a run of {goal.compute:.3g} training FLOPs is known within a factor of "
+        f"{goal.target:g}, or {goal.budget:.3g} are spent, in {goal.rounds} rounds at most"
+    )
+    return plan, lines
