@@ -19,6 +19,7 @@ from vitscale.fits.shape_law import fit_star
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.fits.store_fit import fit_store
 from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.shape import DIMENSIONS
 from vitscale.sweeps.affordable import affordable_part, flops_of, longest_run
 from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.display import report_lines
@@ -36,6 +37,7 @@ SHARE = 1 / 3
 """What a round may cost, as a part of all that was spent before it: later rounds know more, so they may
 spend more."""
 
+_FEWEST_SIZES = 3  # of an arm that is fitted
 _NAME = 64  # characters of a plan's name
 
 
@@ -210,6 +212,8 @@ class Auto:
         lines.append(
             f"spent {last.spent_flops:.4g} of {self.goal.budget:.4g} training FLOPs; best sizes for a run "
             f"of {self.goal.compute:.3g}, each with the others at the centre:"
+            if last.known
+            else f"spent {last.spent_flops:.4g} of {self.goal.budget:.4g} training FLOPs"
         )
         for each in last.known:
             ends = ""
@@ -339,7 +343,7 @@ def look(plan: Plan, done: Sequence[Plan], store: Store | None, goal: Goal) -> L
         fit = _fit(measured, goal)
     except ValueError as error:
         return _more_of_the_star(plan, done, store, goal, str(error))
-    found = Look(round=number, spent_flops=spent_flops(done, store), known=_known(fit))
+    found = Look(round=number, spent_flops=spent_flops(done, store), known=known_of(fit))
     if is_reached(found.known, goal.target):
         what = f"every interval is within a factor of {goal.target:g}"
         return dataclasses.replace(found, ended=what)
@@ -361,7 +365,7 @@ def judge(done: Sequence[Plan], store: Store, goal: Goal) -> Look:
     known: tuple[Known, ...] = ()
     try:
         recipe = done[0].sweep.recipe.id
-        known = _known(_fit(measured_star(store, metric=goal.metric, recipe=recipe), goal))
+        known = known_of(_fit(measured_star(store, metric=goal.metric, recipe=recipe), goal))
     except ValueError:
         pass  # too little was measured; what ended the loop says so
     return Look(round=len(done) + 1, spent_flops=spent_flops(done, store), known=known)
@@ -385,11 +389,12 @@ def _fit(measured: MeasuredStar, goal: Goal) -> StarFit:
     return fit_star(measured.table, resamples=0, t_ref=goal.compute)
 
 
-def _known(fit: StarFit) -> tuple[Known, ...]:
-    return tuple(_known_of(dimension) for dimension in fit.dimensions.values())
+def known_of(fit: StarFit) -> tuple[Known, ...]:
+    """Of every dimension of a fit, what is known at its `t_ref`."""
+    return tuple(_of_dimension(dimension) for dimension in fit.dimensions.values())
 
 
-def _known_of(fit: DimensionFit) -> Known:
+def _of_dimension(fit: DimensionFit) -> Known:
     return Known(
         dimension=fit.dimension,
         size=None if fit.x_star is None else fit.x_star.x,
@@ -418,10 +423,29 @@ def _advised(
 
 
 def _first(plan: Plan, left_out: Sequence[str]) -> str:
-    what = f"the star, {len(plan.trials)} networks for {flops_of(plan):.3g} FLOPs"
+    what = f"{len(plan.trials)} networks for {flops_of(plan):.3g} FLOPs"
     if not left_out:
-        return what
-    return f"the part of {what[4:]} that the budget covers, without {'; '.join(left_out)}"
+        return f"the star, {what}"
+    few = _too_few(plan)
+    caution = f"; too few sizes of {', '.join(few)} to fit" if few else ""
+    what = f"the part of the star that the budget covers, {what}, without {'; '.join(left_out)}"
+    return what + caution
+
+
+def _too_few(plan: Plan) -> list[str]:
+    """Dimensions of which a star trains so few sizes that eq. (2) cannot be fitted."""
+    shapes = {trial.shape for trial in plan.trials}
+    star, found = _star(plan, whole=False), []
+    for name in star.arms:
+        others = [other for other in DIMENSIONS if other != name]
+        on_arm = {
+            getattr(shape, name)
+            for shape in shapes
+            if all(getattr(shape, other) == getattr(star.center, other) for other in others)
+        }
+        if len(on_arm) < _FEWEST_SIZES:
+            found.append(name)
+    return found
 
 
 def _why(advice: Advice) -> str:
@@ -474,10 +498,10 @@ def refuse_unusable(plan: Plan, store: Store, rounds: Sequence[Plan]) -> None:
             )
 
 
-def _star(plan: Plan) -> StarSweep:
+def _star(plan: Plan, *, whole: bool = True) -> StarSweep:
     if not isinstance(plan.sweep, StarSweep):
         raise ValueError(f"{plan.name} is a {plan.kind}, and auto begins with a star")
-    if plan.sweep.only:
+    if whole and plan.sweep.only:
         raise ValueError(
             f"{plan.name} trains parts of a star alone ([[only]]); auto begins with a whole star"
         )

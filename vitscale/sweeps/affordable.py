@@ -5,13 +5,13 @@ import dataclasses
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.plan import Part, Plan, StarSweep
 
-_FEWEST_DURATIONS = 2  # with one, nothing tells how the best size moves with compute
+_FEWEST_DURATIONS = 3  # with fewer, the law's decay and its floor cannot be told apart
 
 
 def affordable_part(plan: Plan, budget: float) -> tuple[Plan, tuple[str, ...]]:
     """`plan`, a star, cut down until it costs no more than `budget` training FLOPs; and what was left out.
 
-    Seeds beyond the first go first, then the longest durations while there are more than two, then
+    Seeds beyond the first go first, then the longest durations while there are more than three, then
     the dearest shapes.
 
     Raises `ValueError` where not even the cheapest shape can be paid for.
