@@ -21,8 +21,7 @@ from pathlib import Path
 
 from benchmarks.markdown import table
 from vitscale.advise import measured_star
-from vitscale.auto import Known, goal_of, run_auto
-from vitscale.auto import known_of as known_of_fit
+from vitscale.auto import Known, goal_of, known_of, run_auto
 from vitscale.fits.shape_law import fit_star
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.recipes import RECIPES
@@ -95,7 +94,7 @@ def study(seed: int, target: float) -> dict:
         "rounds": len(found.looks) - 1,
         "flops": spent,
         "auto": judged(found.looks[-1].known),
-        "star": judged(known_of_fit(fit)),
+        "star": judged(known_of(fit)),
     }
 
 

@@ -135,3 +135,34 @@ def test_rows_of_other_benchmarks_come_with_their_command(law, tmp_path):
     assert third[0] == (
         "backtest_coverage.json holds no row; run `uv run python -m benchmarks.backtest_coverage` again"
     )
+
+
+def test_the_table_of_the_loop_is_what_was_measured(law, tmp_path):
+    from benchmarks import auto
+
+    again = tmp_path / "auto.md"
+    again.write_text(auto.DOCUMENT.read_text(encoding="utf-8"), encoding="utf-8")
+    results = json.loads(auto.RESULT.read_text())
+    auto.write(results, again)
+    assert again.read_text(encoding="utf-8") == auto.DOCUMENT.read_text(encoding="utf-8"), (
+        "run `uv run python -m benchmarks.auto --table-only`"
+    )
+    for result in results:
+        assert result["flops"] <= auto.MOST * auto.flops_of(auto.star())
+        worst = max(each["factor"] or np.inf for each in result["auto"].values())
+        assert worst <= result["target"] or not result["reached"]
+    again.write_text("# The loop\n")
+    with pytest.raises(ValueError, match="lacks the markers"):
+        auto.write(results, again)
+
+
+def test_one_star_of_equal_cost_costs_what_the_loop_did_at_most(law):
+    from benchmarks import auto
+
+    cost = auto.flops_of(auto.star())
+    for budget in (cost, 1.5 * cost, 2.9 * cost):
+        plans = auto.repeated(budget)
+        spent = sum(auto.flops_of(plan) for plan in plans)
+        assert budget - cost / 4 < spent <= budget
+        ids = [trial.id for plan in plans for trial in plan.trials]
+        assert len(ids) == len(set(ids))
