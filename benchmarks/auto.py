@@ -21,7 +21,8 @@ from pathlib import Path
 
 from benchmarks.markdown import table
 from vitscale.advise import measured_star
-from vitscale.auto import Known, goal_of, known_of, run_auto
+from vitscale.auto import goal_of, known_of, run_auto
+from vitscale.auto_result import Known
 from vitscale.fits.shape_law import fit_star
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.recipes import RECIPES

@@ -102,7 +102,8 @@ def run(command: Sweep) -> int:
     if command.submit:
         return _submit(command, plan)
     show_only = command.plan or command.store is None
-    from vitscale.auto import Auto, run_auto
+    from vitscale.auto import run_auto
+    from vitscale.auto_result import Auto
     from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
