@@ -10,6 +10,7 @@ import pytest
 
 from vitscale import cli
 from vitscale.auto import (
+    _hoped,
     goal_of,
     next_look,
     recorded_rounds,
@@ -206,7 +207,7 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(store):
     assert (
         small.looks[0].why.endswith("to fit") and "without shapes the centre" in small.looks[0].why
     )
-    assert small.shape is None and small.lines()[-4].startswith("no shape: ")
+    assert small.shape is None and small.lines()[-3].startswith("no shape: ")
     large = auto(store, budget=2 * COST, target=1.5)
     assert large.looks[0].why == f"the star, 13 networks for {COST:.3g} FLOPs"
     assert large.looks[-1].known and large.looks[-1].spent_flops <= 2 * COST
@@ -338,6 +339,10 @@ def test_stores_and_plans_of_something_else_are_refused(store):
         auto(store, plan=other)
     with pytest.raises(ValueError, match=r"holds measurements of another recipe \(recipe_id="):
         auto(store, plan=dataclasses.replace(other, name="other"))
+
+
+def test_an_expectation_that_says_nothing_is_no_number():
+    assert (_hoped(1.2345), _hoped(1e130)) == ("1.23", "over 100")
 
 
 def test_names_of_rounds_are_names_of_plans():

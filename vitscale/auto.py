@@ -30,6 +30,7 @@ SHARE = 1 / 3
 """What a round may cost, as a part of all that was spent before it: later rounds know more, so they may
 spend more."""
 
+_HOPELESS = 100.0  # an expected factor beyond it says that nothing is known
 _FEWEST_SIZES = 3  # of an arm that is fitted
 _NAME = 64  # characters of a plan's name
 
@@ -251,11 +252,16 @@ def _why(advice: Advice) -> str:
     count = len(advice.trials)
     what = list(dict.fromkeys(trial.where for trial in advice.trials))
     shown = ", ".join(what[:4]) + (", ..." if len(what) > 4 else "")
-    hoped = ", ".join(f"{e.dimension} {e.ratio_after:.3g}" for e in advice.expectations)
+    hoped = ", ".join(f"{e.dimension} {_hoped(e.ratio_after)}" for e in advice.expectations)
     return (
         f"{count} network{'s' if count > 1 else ''} for {advice.flops:.3g} FLOPs ({shown}), as factors "
         f"are then expected to be {hoped}"
     )
+
+
+def _hoped(ratio: float) -> str:
+    """An expected factor; one without meaning is no number to read."""
+    return f"{ratio:.3g}" if ratio < _HOPELESS else f"over {_HOPELESS:g}"
 
 
 def round_name(plan: Plan, number: int) -> str:

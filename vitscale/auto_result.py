@@ -154,12 +154,12 @@ class Auto:
         return is_reached(self.looks[-1].known, self.goal.target)
 
     def commands(self) -> list[str]:
-        """What gives the shape and its configuration anew."""
+        """What gives the fit, and the shape and its configuration where there is one, anew."""
         metric = f" --metric {self.goal.metric}" if self.goal.metric else ""
-        return [
-            f"vitscale fit {self.store}{metric} --out fit.json",
-            f"vitscale shape --fit fit.json --flops {self.goal.compute:g} --emit my-vit",
-        ]
+        fit = f"vitscale fit {self.store}{metric} --out fit.json"
+        if self.shape is None:
+            return [fit]
+        return [fit, f"vitscale shape --fit fit.json --flops {self.goal.compute:g} --emit my-vit"]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -204,7 +204,7 @@ class Auto:
             lines.append(f"no shape: {self.no_shape}")
         return [
             *lines,
-            "the same again, and its configs, with",
+            "the same again, and its configs, with" if self.shape else "the whole fit, with",
             *(f"  {c}" for c in self.commands()),
         ]
 
