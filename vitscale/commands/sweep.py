@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from tyro.conf import Positional
 
 from vitscale.commands.output import output, print_json
+from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
     from vitscale.auto import Goal
@@ -83,6 +84,9 @@ class Sweep:
     """Start no trial beyond so many training FLOPs of this run; the same command goes on later."""
     max_hours: float | None = None
     """Save and stop after so many hours; the same command goes on later."""
+    track: tuple[str, ...] = ()
+    """Where to follow it besides: tensorboard=FOLDER, mlflow or mlflow=URI, wandb or wandb=PROJECT (offline
+    unless WANDB_API_KEY is set)."""
     submit: bool = False
     """Leave the plan in the store for `vitscale worker`, and train nothing here."""
     json: bool = False
@@ -114,6 +118,8 @@ def run(command: Sweep) -> int:
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
 
+    trackers = open_trackers(command.track)
+    tracking = None
     limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
     if command.extend:
         refuse_unextendable(plan, command.extend_rounds)
@@ -162,13 +168,14 @@ def run(command: Sweep) -> int:
                     print("nothing was trained; name a --store to run this plan")
             return 0
         found = store
+        tracking = start_tracking(trackers, store)
         if not command.json:
             for line in preview_lines(bill):
                 print(line, file=sys.stderr, flush=True)
 
         def run_one(plan: "Plan", limits: Limits) -> "RunReport":
             display = None if command.json else run_display()
-            return run_plan(plan, engine, found, limits=limits, display=display)
+            return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
 
         if goal is not None:
             report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=_say)
@@ -183,6 +190,7 @@ def run(command: Sweep) -> int:
     finally:
         preemption.restore()
         engine.cancel()
+        close_tracking(tracking, hurry=preemption.asked)
     if isinstance(report, Extended | Auto):
         output(command.json, report.to_dict(), report.lines)
     else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
     from vitscale.sweeps.run import RunReport
@@ -43,6 +44,9 @@ class Worker:
     """Wait for new plans when all is done."""
     max_hours: float | None = None
     """Save and stop after so many hours."""
+    track: tuple[str, ...] = ()
+    """Where to follow what this worker trains: tensorboard=FOLDER, mlflow or mlflow=URI, wandb or
+    wandb=PROJECT (offline unless WANDB_API_KEY is set)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -69,6 +73,9 @@ class Resume:
     """Trials that a process trains together, where they differ in seed and learning rate alone."""
     checkpoint_seconds: float = 20.0
     """What a kill may cost: training is saved this often."""
+    track: tuple[str, ...] = ()
+    """Where to follow what is trained here: tensorboard=FOLDER, mlflow or mlflow=URI, wandb or
+    wandb=PROJECT (offline unless WANDB_API_KEY is set)."""
     mark_only: bool = False
     """Train nothing here: leave it to the workers of the store."""
     json: bool = False
@@ -151,6 +158,7 @@ def _work(
             f"the store {store.name} has no plans; submit one with: vitscale sweep star NAME --store "
             f"{store.name} --submit"
         )
+    trackers = open_trackers(command.track)
     engine = LocalEngine(
         workers=command.workers,
         threads=command.threads,
@@ -159,6 +167,7 @@ def _work(
     )
     preemption = Preemption(raising=KeyboardInterrupt)
     reports: list[RunReport] = []
+    tracking = start_tracking(trackers, store)
     try:
         reports = work(
             store,
@@ -167,6 +176,7 @@ def _work(
             follow=follow,
             max_hours=max_hours,
             display=None if command.json else run_display,
+            tracking=tracking,
             say=lambda line: None if command.json else print(line, file=sys.stderr, flush=True),
         )
     except KeyboardInterrupt:
@@ -175,6 +185,7 @@ def _work(
     finally:
         preemption.restore()
         engine.cancel()
+        close_tracking(tracking, hurry=preemption.asked)
     output(
         command.json,
         {"runs": [dataclasses.asdict(report) for report in reports]},

@@ -4,7 +4,7 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vitscale.scaling.progress import Progress
 from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed, record_attempt
@@ -17,6 +17,9 @@ from vitscale.sweeps.leases import holders
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.preview import trial_cost
 from vitscale.sweeps.store import Store
+
+if TYPE_CHECKING:
+    from vitscale.sweeps.trackers.tracking import Tracking
 
 RETRIES = 1
 """Times that a trial is tried again after its own code has failed."""
@@ -98,6 +101,7 @@ def run(
     limits: Limits | None = None,
     display: Display | None = None,
     shared: bool = False,
+    tracking: "Tracking | None" = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunReport:
     """Measure every trial of `plan` that `store` does not hold, on `engine`.
@@ -109,6 +113,7 @@ def run(
 
     - `shared`: others work on the same plans: trials are taken in an order that differs a little from
       theirs, and what has failed too often anywhere is not tried again until it is resumed.
+    - `tracking`: is told what the trials of this run do; the caller closes it.
     - `clock`: seconds from any moment on; of an engine that simulates time, its own.
 
     Raises `StoreError` where a file of the plan in the store is damaged, or the store cannot be
@@ -116,8 +121,12 @@ def run(
     """
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
-    driver = _Driver(engine, store, retries, lost_retries, limits or Limits(), display)
+    driver = _Driver(engine, store, retries, lost_retries, limits or Limits(), display, tracking)
     state = _begin(plan, store, clock, together=engine.pack > 1, shared=shared, retries=retries)
+    if tracking is not None:
+        skipped = set(state.skipped)
+        done = [trial for trial in plan.trials if trial.id in skipped]
+        tracking.begin(plan.name, done, begun_alone=shared)
     completed = interrupted = False
     stopped = ""
     try:
@@ -126,6 +135,7 @@ def run(
             for event in engine.poll(_POLL_S):
                 driver.take(state, event)
             driver.stop_cancelled(state)
+            driver.pass_on_messages()
             if display is not None:
                 display.update(state)
             stopped = driver.time_is_over(state)
@@ -196,6 +206,7 @@ class _Driver:
     lost_retries: int
     limits: Limits
     display: Display | None
+    tracking: "Tracking | None" = None
     _looked_at: float | None = None
 
     def submit(self, state: RunState) -> None:
@@ -219,6 +230,8 @@ class _Driver:
             return  # of an attempt that was cancelled
         if isinstance(event, Progress):
             job.hear(event)
+            if self.tracking is not None:
+                self.tracking.hear(job.trial, event)
             return
         del state.running[event.trial_id]
         state.core_seconds += event.core_seconds
@@ -235,6 +248,8 @@ class _Driver:
             job.diverged = event.diverged
             state.measured[event.trial_id] = job
             state.leave(job)
+            if self.tracking is not None:
+                self.tracking.end(job.trial, "finished")
             return
         job.end_attempt(finished=False)
         self._retry(state, job, event)
@@ -252,6 +267,12 @@ class _Driver:
             state.leave(job)
             state.cancelled.append(trial_id)
             self._say(f"trial {trial_id} ({job.trial.shape}): cancelled; vitscale resume undoes it")
+
+    def pass_on_messages(self) -> None:
+        """Say what trackers have to say; without a display it waits for who closes them."""
+        if self.tracking is not None and self.display is not None:
+            for message in self.tracking.messages():
+                self._say(message)
 
     def time_is_over(self, state: RunState) -> str:
         """A sentence where the run has lasted as long as it may, else nothing."""
@@ -308,6 +329,8 @@ class _Driver:
             state.failed[trial.id] = Failure(
                 trial=trial, attempts=job.attempts, reason=reason, log_tail=tail
             )
+            if self.tracking is not None:
+                self.tracking.end(trial, "failed")
         what = "trying again" if again else f"given up after {job.attempts} attempts"
         self._say(f"trial {trial.id} ({trial.shape}): {reason}; {what}")
 

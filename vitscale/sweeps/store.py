@@ -180,6 +180,21 @@ class Store:
                 return self._table(left_out)
         raise StoreError(f"the store {self.name} is being compacted all the time; try again later")
 
+    def values(self, trial_id: str, examples: int) -> dict[str, float | None]:
+        """What was measured of one recorded duration, by metric; None where it diverged.
+
+        Raises `StoreError` that names the file where it is damaged.
+        """
+        from vitscale.sweeps.parquet import from_bytes
+
+        try:
+            data = self.place.read(self._key(trial_id, examples))
+            rows = self._trusted(from_bytes, data).to_pylist()
+        except FileNotFoundError:  # compacted
+            wanted = (trial_id, examples)
+            rows = [r for r in self.table().to_pylist() if (r["trial_id"], r["examples"]) == wanted]
+        return {row["metric"]: row["value"] for row in rows}
+
     def facts(
         self, trial_ids: Collection[str] | None = None, *, skip: Sequence[Path] = ()
     ) -> dict[str, dict[int, "Facts"]]:

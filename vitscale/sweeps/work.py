@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.run import Display, Limits, RunReport, run
 from vitscale.sweeps.store import Store
+
+if TYPE_CHECKING:
+    from vitscale.sweeps.trackers.tracking import Tracking
 
 _NEW_PLANS_S = 10.0
 
@@ -20,12 +24,13 @@ def work(
     follow: bool = False,
     max_hours: float | None = None,
     display: Callable[[], Display] | None = None,
+    tracking: "Tracking | None" = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[RunReport]:
     """Run the plans that `store` recorded, or those named `plans`, until nothing is left to do.
 
     - `follow`: wait for new plans then, until interrupted or `max_hours` are over.
-    - `display`: makes the display of a run.
+    - `display`: makes the display of a run. `tracking`: is told what it does; the caller closes it.
 
     Raises `ValueError` where there is no such plan, and as `run`.
     """
@@ -49,6 +54,7 @@ def work(
                 limits=Limits(max_hours=left),
                 display=display() if display else None,
                 shared=True,
+                tracking=tracking,
             )
             reports.append(report)
             if report.interrupted or report.stopped:
