@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from tyro.conf import Positional
 
 from vitscale.commands.output import print_json
+from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
     from vitscale.scaling.evaluate.frozen import FrozenModel
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vitscale.scaling.recipe import Recipe, Trial
     from vitscale.scaling.shape import Shape
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.trackers.tracking import Tracking
 
 _TELL_EVERY_S = 5.0
 
@@ -69,6 +71,9 @@ class Train:
     """How many hosts, where the cluster does not tell."""
     host: int | None = None
     """Which host this is, from 0, where the cluster does not tell."""
+    track: tuple[str, ...] = ()
+    """Where to follow it besides: tensorboard=FOLDER, mlflow or mlflow=URI, wandb or wandb=PROJECT (offline
+    unless WANDB_API_KEY is set)."""
     checkpoint_seconds: float = 60.0
     """A kill loses at most this much training."""
     weights: Path | None = None
@@ -86,6 +91,7 @@ def run(command: Train) -> int:
     from vitscale.sweeps.store import Store
 
     trials = _trials(command)
+    trackers = open_trackers(command.track)
     execution = Execution(
         layout=command.layout,
         remat=command.remat,
@@ -108,8 +114,13 @@ def run(command: Train) -> int:
     _prepare_weights(command.weights)
     store = Store.open(command.store, create=True)
     store.prepare()
-    with Preemption() as preemption:
-        preempted = _train_all(command, trials, store, execution, preemption)
+    tracking = start_tracking(trackers if hosts.is_first() else {}, store)
+    preempted = True
+    try:
+        with Preemption() as preemption:
+            preempted = _train_all(command, trials, store, execution, preemption, tracking)
+    finally:
+        close_tracking(tracking, hurry=preempted)
     if preempted:
         return PREEMPTED_EXIT
     if hosts.is_first():
@@ -124,11 +135,15 @@ def _train_all(
     store: "Store",
     execution: "Execution",
     should_stop: Callable[[], bool],
+    tracking: "Tracking | None",
 ) -> bool:
     """Train one trial after the other; whether that was cut short by being asked to go."""
     from vitscale.scaling import hosts
     from vitscale.scaling.trial import PreemptedError, run_trial
 
+    done = [trial for trial in trials if set(trial.durations) <= store.measured(trial)]
+    if tracking is not None:
+        tracking.begin("train", done, begun_alone=False)
     for number, trial in enumerate(trials, 1):
         # One for all hosts: the others would find it taken by the first.
         lock = store.lock(trial) if hosts.is_first() else contextlib.nullcontext(True)
@@ -139,7 +154,7 @@ def _train_all(
                 run_trial(
                     trial,
                     store,
-                    on_progress=_teller(trial, f"{number}/{len(trials)}")
+                    on_progress=_teller(trial, f"{number}/{len(trials)}", tracking)
                     if hosts.is_first()
                     else None,
                     checkpoint_seconds=command.checkpoint_seconds,
@@ -150,6 +165,8 @@ def _train_all(
             except PreemptedError as error:
                 print(f"vitscale: {error}", file=sys.stderr)
                 return True
+        if tracking is not None and trial not in done:
+            tracking.end(trial, "finished")
     return False
 
 
@@ -214,13 +231,17 @@ def _table(pairs: "tuple[str, ...] | list[str]") -> dict[str, Any]:
     return table
 
 
-def _teller(trial: "Trial", number: str) -> "Callable[[Progress], None]":
-    """Says where a trial is, every few seconds and at every change of phase."""
+def _teller(
+    trial: "Trial", number: str, tracking: "Tracking | None"
+) -> "Callable[[Progress], None]":
+    """Says where a trial is, every few seconds and at every change of phase; trackers hear it always."""
     told_at, told_phase = 0.0, ""
     began = time.monotonic()
 
     def tell(progress: "Progress") -> None:
         nonlocal told_at, told_phase
+        if tracking is not None:
+            tracking.hear(trial, progress)
         now = time.monotonic()
         if progress.phase == told_phase and now - told_at < _TELL_EVERY_S:
             return

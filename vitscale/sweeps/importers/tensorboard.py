@@ -76,7 +76,7 @@ def _take_file(log: _Log, file: Path) -> None:
     from tensorboard import data_compat, dataclass_compat
     from tensorboard.compat.proto import event_pb2
 
-    parse = event_pb2.Event.FromString  # pyright: ignore[reportAttributeAccessIssue]
+    parse = event_pb2.Event.FromString  # pyright: ignore
     try:
         for record in _records(log, file):
             # Scalars of every age and writer become tensors, as TensorBoard itself reads them.
@@ -143,7 +143,7 @@ def _end_state(content: bytes) -> State:
     """How the run ended, by what the HParams plugin was told then."""
     from tensorboard.plugins.hparams import api_pb2, metadata
 
-    status = api_pb2.Status.Name(  # pyright: ignore[reportAttributeAccessIssue]
+    status = api_pb2.Status.Name(  # pyright: ignore
         metadata.parse_session_end_info_plugin_data(content).status
     )
     return "unfinished" if status == "STATUS_FAILURE" else "finished"

@@ -22,6 +22,7 @@ class WandB:
         folder = os.path.abspath(os.environ.get("WANDB_DIR") or ".")
         self.place = f"{self._project} {self._mode} {'' if self._mode == 'online' else folder}"
         self._runs: dict[str, Any] = {}
+        self._started = False
 
     def start(self, trial: Trial, plan: str) -> None:
         import wandb
@@ -35,6 +36,7 @@ class WandB:
             finish_timeout=_PATIENCE_S,
             init_timeout=_PATIENCE_S,
         )
+        self._started = True
         run = wandb.init(
             project=self._project,
             id=trial.id,
@@ -62,9 +64,10 @@ class WandB:
         run.finish(exit_code=1 if state == "failed" else 0)
 
     def close(self) -> None:
-        """Its service writes all that it was told before this returns."""
-        import wandb
-
+        """W&B's service has written all that it was told when this returns."""
         while self._runs:
             self._runs.popitem()[1].finish(exit_code=1)
-        wandb.teardown()
+        if self._started:
+            import wandb
+
+            wandb.teardown()
