@@ -108,6 +108,8 @@ def test_a_sweep_comes_back_as_it_was_measured(tmp_path, capsys, name):
     before = {run.key: dict(run.curves) for run in read_source(tmp_path / path).runs}
     tracked(plan, SimulatedEngine(), store, spec)
     assert {run.key: dict(run.curves) for run in read_source(tmp_path / path).runs} == before
+    usage = {"mlflow": "MLFLOW_DISABLE_TELEMETRY", "wandb": "WANDB_ERROR_REPORTING"}
+    assert name not in usage or usage[name] in os.environ  # nothing is reported anywhere
     # A store of it gives the same fit.
     assert vitscale(capsys, "import", path, "--store", tmp_path / "back")[0] == 0
     assert rows(Store.open(tmp_path / "back").read()) == rows(own)

@@ -1,5 +1,6 @@
 """MLflow: a run for each trial, found again by its tag, on a server or in a database of its own."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -58,8 +59,10 @@ class MLflow:
 
     def _open(self) -> Any:
         """A client, which may take seconds: a new database is made."""
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent unasked
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         if self._uri and self._uri.startswith(_SQLITE):
             Path(self._uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(tracking_uri=self._uri)

@@ -25,6 +25,8 @@ class WandB:
         self._started = False
 
     def start(self, trial: Trial, plan: str) -> None:
+        if self._mode != "online":
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # nothing is sent unasked
         import wandb
 
         settings = wandb.Settings(
