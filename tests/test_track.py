@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -148,6 +149,7 @@ def test_progress_of_real_processes_is_a_curve(tmp_path, name):
         assert len(points) >= 2 and {point.value for point in points} == {6400.0}
 
 
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_with_the_same_runs(tmp_path, capsys, name):
     spec, path = track(name)
     plan = small_plan(widths=(8, 12, 16), steps=(40, 80))
@@ -167,6 +169,50 @@ def test_a_killed_driver_goes_on_with_the_same_runs(tmp_path, capsys, name):
     own = Store.open(tmp_path / "store").read()
     assert len(own) == 8  # four trials, two durations
     assert rows(imported(capsys, path)) == rows(own)
+
+
+@pytest.fixture
+def measured(tmp_path) -> Store:
+    """A store that holds its one plan in full, measured before anyone asked for trackers."""
+    store = Store.open(tmp_path / "store", create=True)
+    plan = small_plan(widths=(8, 12), steps=(40, 80))
+    (tmp_path / "plan.toml").write_text(plan_to_toml(plan))
+    run(plan, SimulatedEngine(), store)
+    return store
+
+
+@pytest.mark.parametrize("of", ["sweep", "train"])
+def test_the_command_tells_of_what_was_measured_before(measured, capsys, of):
+    pytest.importorskip("tensorboard")
+    arguments = ("sweep", "star") if of == "sweep" else ("train",)
+    for _ in range(2):
+        code, _, _ = vitscale(
+            *(capsys, *arguments, "plan.toml", "--store", measured.path),
+            *("--track", "tensorboard=tb"),
+        )
+        assert code == 0
+    assert len(list(Path("tb").rglob("*tfevents*"))) == 3
+    assert rows(imported(capsys, "tb")) == rows(measured.read())
+
+
+@pytest.mark.parametrize("of", ["sweep", "train"])
+def test_the_command_says_what_fails_and_ends_well(measured, capsys, of):
+    pytest.importorskip("tensorboard")
+    arguments = ("sweep", "star") if of == "sweep" else ("train",)
+    code, out, err = vitscale(
+        *(capsys, *arguments, "plan.toml", "--store", measured.path),
+        *("--track", "tensorboard=plan.toml/tb", "tensorboard=tb"),
+    )
+    assert code == 0 and out
+    assert err.count("--track tensorboard=plan.toml/tb failed and is switched off") == 1
+    assert rows(imported(capsys, "tb")) == rows(measured.read())
+
+
+@pytest.mark.parametrize("command", ["worker", "resume"])
+def test_a_worker_tells_of_its_own_trials_alone(measured, capsys, command):
+    pytest.importorskip("tensorboard")
+    code, _, _ = vitscale(capsys, command, measured.path, "--track", "tensorboard=tb")
+    assert code == 0 and not Path("tb").exists()
 
 
 def test_a_missing_package_is_refused_before_anything_is_made(tmp_path, capsys, monkeypatch, name):

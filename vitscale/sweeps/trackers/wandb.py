@@ -37,6 +37,7 @@ class WandB:
             x_disable_stats=True,
             finish_timeout=_PATIENCE_S,
             init_timeout=_PATIENCE_S,
+            login_timeout=_PATIENCE_S,
         )
         self._started = True
         run = wandb.init(
