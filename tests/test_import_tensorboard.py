@@ -8,6 +8,7 @@ import math
 import pytest
 from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported, refused, vitscale
 
+from vitscale.sweeps.importers.table import read_source
 from vitscale.sweeps.store import Store
 
 pytest.importorskip("tensorboard")
@@ -142,10 +143,19 @@ class TestDamage:
         assert f"{file} is damaged; copy it again, or move its folder away" in error
         assert not store.exists()
 
-    def test_a_configuration_that_is_none(self, tmp_path, capsys):
+    def test_no_flipped_bit_goes_unseen(self, logs):
+        file = files_of(logs / "deep")[-1]
+        data = file.read_bytes()
+        for place in range(0, len(data), 7):
+            file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+            with pytest.raises(ValueError, match="is damaged"):
+                read_source(logs)
+
+    @pytest.mark.parametrize("content", [b"model: !!python/object:torch.nn.Module {}", b"a: \xff"])
+    def test_a_configuration_that_is_none(self, tmp_path, capsys, content):
         write_old(tmp_path / "logs" / "a", "wide")
         file = tmp_path / "logs" / "a" / "hparams.yaml"
-        file.write_text("model: !!python/object:torch.nn.Module {}")
+        file.write_bytes(content)
         error = refused(capsys, "import", tmp_path / "logs", "--dry-run")
         assert f"{file} is no plain configuration" in error and "remove or mend it" in error
 

@@ -6,6 +6,7 @@ import math
 import pytest
 from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported, refused, vitscale
 
+from vitscale.sweeps.importers.table import read_source
 from vitscale.sweeps.store import Store
 
 wandb = pytest.importorskip("wandb")
@@ -138,9 +139,18 @@ class TestDamage:
         assert f"{file} is not a log of W&B" in error
         assert not store.exists()
 
+    def test_no_cut_passes_for_the_end(self, tmp_path):
+        file = log_of(write(tmp_path), "deep")
+        data = file.read_bytes()
+        for length in range(7, len(data), 61):
+            file.write_bytes(data[:length])
+            [run] = read_source(file.parent).runs
+            assert run.state == "unfinished"
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
+            ("\xff", "is no JSON"),
             ("[{", "is no JSON"),
             ("3", "is no list of runs"),
             ('[{"config": 3, "summary": {}}]', "run 1 has no config and summary"),
@@ -148,5 +158,5 @@ class TestDamage:
     )
     def test_json_of_another_kind(self, tmp_path, capsys, text, message):
         path = tmp_path / "runs.json"
-        path.write_text(text)
+        path.write_bytes(text.encode("latin-1"))
         assert message in refused(capsys, "import", path, "--dry-run")

@@ -156,8 +156,8 @@ def _config(folder: Path) -> dict[str, object]:
         return {}
     import yaml
 
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         config = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]

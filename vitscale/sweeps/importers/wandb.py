@@ -93,8 +93,8 @@ def _of_log(path: Path) -> ForeignRun:
 def _json(path: Path, key: str | None) -> Source:
     """Runs as `[{"id": ..., "config": {...}, "summary": {...}}, ...]`, or one object a line; objects of other
     kinds are the rows of a table."""
-    text = path.read_text(encoding="utf-8-sig")
     try:
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".jsonl":
             objects = [json.loads(line) for line in text.splitlines() if line.strip()]
         else:
@@ -200,6 +200,6 @@ def _yaml(path: Path) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path} is damaged ({error}); download it again") from error
     return content if isinstance(content, dict) else {}
