@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO, get_args
 
 from vitscale.scaling.execution import Execution
@@ -38,6 +38,7 @@ from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict
 
 OnProgress = Callable[[Progress], None]
+Hold = Callable[[Store, Trial], contextlib.AbstractContextManager[bool]]
 RunTrials = Callable[[list[Trial], MeasurementSink, OnProgress], None]
 
 _PROGRESS_EVERY_S = 0.25
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="process id to die with")
     parser.add_argument("--execution", type=json.loads, default={}, help="how to compute, as JSON")
     parser.add_argument("--checkpoint-seconds", type=float, default=CHECKPOINT_SECONDS)
+    parser.add_argument("--gang", type=json.loads, default=None, help="other hosts, as JSON")
     arguments = parser.parse_args()
     _die_with(arguments.parent)
     # Whatever libraries print must not end up among the events.
@@ -64,7 +66,9 @@ def main() -> None:
         preemption,
         Execution(**arguments.execution),
         arguments.checkpoint_seconds,
+        arguments.gang,
     )
+    hold = _holding(arguments.runner, arguments.gang)
     _send(events, "ready")
     while True:
         with preemption.immediate():
@@ -72,18 +76,26 @@ def main() -> None:
         if "calibrate" in request:
             _calibrate(request["calibrate"], calibrate, events)
         else:
-            _attempt(request, run_trials, events)
+            _attempt(request, run_trials, hold, events)
         if preemption.asked:
             os._exit(PREEMPTED_EXIT)
 
 
 def _load(
-    runner: Runner, preemption: Preemption, execution: Execution, checkpoint_seconds: float
+    runner: Runner,
+    preemption: Preemption,
+    execution: Execution,
+    checkpoint_seconds: float,
+    gang: dict | None,
 ) -> tuple[RunTrials, Callable[[list[Trial]], Speed]]:
     """The functions of a runner; jax is imported here and nowhere before."""
     if runner == "train":
         if not accelerators():
             keep_freed_memory()
+        if gang is not None:
+            from vitscale.scaling import hosts
+
+            hosts.start(**gang)
         from vitscale.scaling.speed import calibrate
         from vitscale.scaling.trial import PreemptedError, run_trials
 
@@ -118,7 +130,30 @@ class _Preempted(Exception):
     """Training stopped because it was asked to, and saved what it had."""
 
 
-def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
+def _holding(runner: Runner, gang: dict | None) -> Hold:
+    """How a worker takes the lease on a trial: a gang takes one for all of its hosts."""
+    if gang is None or (runner == "simulated" and gang["host"] == 0):
+        return lambda store, trial: store.lock(trial)
+    if runner == "simulated":
+        return lambda store, trial: contextlib.nullcontext(False)
+    return _hold_for_all
+
+
+@contextlib.contextmanager
+def _hold_for_all(store: Store, trial: Trial) -> Iterator[bool]:
+    """One lease for all hosts, which the first one takes: the others would find it taken."""
+    from vitscale.scaling import hosts
+
+    with store.lock(trial) if hosts.is_first() else contextlib.nullcontext(True) as free:
+        yield hosts.first_says(free)
+
+
+def _attempt(
+    request: dict,
+    run_trials: RunTrials,
+    hold: Hold,
+    events: TextIO,
+) -> None:
     """Try trials, together where there are several, and say of each how it ended."""
     trials = [trial_from_dict(trial) for trial in request["trials"]]
     began = time.process_time()
@@ -128,7 +163,7 @@ def _attempt(request: dict, run_trials: RunTrials, events: TextIO) -> None:
     try:
         with contextlib.ExitStack() as locks:
             store = Store.open(request["store"])
-            held = [trial for trial in trials if locks.enter_context(store.lock(trial))]
+            held = [trial for trial in trials if locks.enter_context(hold(store, trial))]
             if held:
                 _log_to(store.log_path(held[0].id))
                 run_trials(held, store, _reporter(held, events, began))

@@ -30,6 +30,15 @@ from vitscale.sweeps.wire import trial_to_dict
 _CALIBRATION_LIMIT_S = 600.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Gang:
+    """Hosts that train each trial together: where the first is found, how many, and which this one is."""
+
+    coordinator: str
+    hosts: int
+    host: int
+
+
 @dataclasses.dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
@@ -53,6 +62,8 @@ class LocalEngine:
     - `pack`: how many trials that differ in seed and learning rate alone a worker trains together, in
       one vectorised step: for nets too small to fill an accelerator.
     - `checkpoint_seconds`: what a kill may cost.
+    - `all_devices`: every worker has all accelerators of this machine.
+    - `gang`: the hosts with which its one worker trains each trial.
     """
 
     def __init__(
@@ -64,6 +75,8 @@ class LocalEngine:
         execution: Execution | None = None,
         pack: int = 1,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        all_devices: bool = False,
+        gang: Gang | None = None,
     ) -> None:
         if not checkpoint_seconds > 0:
             raise ValueError(f"checkpoint_seconds={checkpoint_seconds:g} is no time; use 1 or more")
@@ -72,6 +85,9 @@ class LocalEngine:
                 f"workers={workers}, threads={threads} and pack={pack} must be 1 or more"
             )
         self._devices = accelerators() if runner == "train" else []
+        if all_devices and self._devices:
+            self._devices = [",".join(self._devices)]
+        self._gang = gang
         default = len(self._devices) or max(1, usable_cores() // threads)
         self.workers = workers or default
         self._threads = threads
@@ -118,12 +134,8 @@ class LocalEngine:
     def _start_waiting(self) -> None:
         """Hand waiting trials to workers that are free, together where that is possible."""
         while self._queue and sum(bool(w.trial_ids) for w in self._pool) < self.workers:
-            first, store = self._queue[0]
-            together = [
-                trial
-                for trial, into in self._queue
-                if trial.packing_key == first.packing_key and into is store
-            ][: self.pack]
+            together, store = packed_together(self._queue, self.pack)
+            first = together[0]
             self._queue = [(t, s) for t, s in self._queue if t not in together or s is not store]
             worker = self._idle_worker(store.log_path(first.id))
             worker.trial_ids, worker.core_seconds = [trial.id for trial in together], 0.0
@@ -212,6 +224,8 @@ class LocalEngine:
         command += ["--runner", self._runner, "--parent", str(os.getpid())]
         command += ["--checkpoint-seconds", str(self._checkpoint_seconds)]
         command += ["--execution", json.dumps(dataclasses.asdict(self._execution))]
+        if self._gang is not None:
+            command += ["--gang", json.dumps(dataclasses.asdict(self._gang))]
         device = self._devices[slot % len(self._devices)] if self._devices else None
         shared = self.workers > len(self._devices)
         with open(log, "ab") as log_file:
@@ -278,6 +292,15 @@ class LocalEngine:
             f"a worker process could not start (exit code {worker.process.returncode}); the end of "
             f"its log says:\n{log_tail(worker.log)}"
         )
+
+
+def packed_together(waiting: Sequence[tuple[Trial, Store]], most: int) -> tuple[list[Trial], Store]:
+    """Of waiting trials the first, and others that can be trained with it."""
+    first, store = waiting[0]
+    alike = [
+        trial for trial, into in waiting if trial.packing_key == first.packing_key and into is store
+    ]
+    return alike[:most], store
 
 
 def log_tail(path: Path | None, lines: int = 20) -> str:

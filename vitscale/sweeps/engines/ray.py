@@ -1,0 +1,545 @@
+"""Ray Core places trials on the machines of a cluster; there each is trained as on any machine.
+
+For each trial that runs at once there is a crew: an actor on each host that the trial takes, in which a
+`LocalEngine` has one worker process. Crews are kept from trial to trial. Ray holds nothing that is needed:
+actors die with the driver, results are in the store, and what is not there is trained again from its
+checkpoints. The hosts of a crew that loses one are let go of together.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import queue
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from vitscale.scaling.execution import Execution
+from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.engines.engine import Attempt, Runner
+from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together
+from vitscale.sweeps.store import Store
+from vitscale.sweeps.wire import trial_from_dict, trial_to_dict
+
+if TYPE_CHECKING:
+    from ray.util.placement_group import PlacementGroup
+
+_CONNECT_S = 10.0
+_LOOK_AGAIN_S = 5.0
+"""How often the machines of the cluster are counted."""
+_LAST_WORDS_S = 3.0
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What one trial takes: `hosts` machines, each with so many CPUs and GPUs; or a whole TPU slice, as
+    VERSION:TOPOLOGY (v6e:4x4), whose hosts are counted by itself.
+
+    Raises `ValueError` that names what cannot be.
+    """
+
+    hosts: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    tpu: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.hosts < 1 or self.cpus < 1 or self.gpus < 0:
+            raise ValueError(
+                f"hosts={self.hosts}, cpus={self.cpus} and gpus={self.gpus}: a trial takes a host and a CPU at "
+                f"least, and no negative number of GPUs"
+            )
+        if self.tpu is not None:
+            version, colon, topology = self.tpu.partition(":")
+            if not version or not colon or not all(n.isdecimal() for n in topology.split("x")):
+                raise ValueError(
+                    f"tpu={self.tpu!r} is no slice; write VERSION:TOPOLOGY, as v6e:4x4"
+                )
+            if self.gpus or self.hosts > 1:
+                raise ValueError("a TPU slice has its own hosts; leave --hosts and --gpus out")
+
+    @property
+    def of_a_host(self) -> dict[str, float]:
+        """What Ray has to find on each host, by its names."""
+        return {"CPU": float(self.cpus)} | ({"GPU": float(self.gpus)} if self.gpus else {})
+
+    def __str__(self) -> str:
+        if self.tpu is not None:
+            return f"a TPU slice {self.tpu}"
+        what = [f"{self.cpus} CPUs"] + ([f"{self.gpus} GPUs"] if self.gpus else [])
+        on = f"{self.hosts} hosts with " if self.hosts > 1 else ""
+        return on + " and ".join(what)
+
+
+class _Request(NamedTuple):
+    """Trials to try together, the store's address, and where to say what happens; None ends it."""
+
+    trials: list[Trial]
+    address: str
+    events: "queue.SimpleQueue[list[dict] | None]"
+
+
+class _Member:
+    """What is an actor on each host: a `LocalEngine` with one worker, in a thread of its own."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._grace: float | None = None
+
+    def address(self) -> str:
+        """A free port of this host, for the first of a gang."""
+        from ray.util import get_node_ip_address
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"{get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def begin(self, gang: Sequence[Any] | None) -> str:
+        """Start the thread that has the engine; gives the host's name."""
+        execution = Execution(**self._options.pop("execution"))
+        engine = LocalEngine(
+            workers=1,
+            all_devices=True,
+            execution=execution,
+            gang=None if gang is None else Gang(*gang),
+            **self._options,
+        )
+        threading.Thread(target=self._serve, args=(engine,), daemon=True).start()
+        return socket.gethostname()
+
+    def attempt(self, trials: Sequence[str], address: str) -> Iterator[str]:
+        """Try trials together; gives what happens as it happens, JSON lists of events."""
+        self._grace = None
+        events: queue.SimpleQueue[list[dict] | None] = queue.SimpleQueue()
+        decoded = [trial_from_dict(json.loads(text)) for text in trials]
+        self._requests.put(_Request(decoded, address, events))
+        while (found := events.get()) is not None:
+            yield json.dumps(found)
+
+    def stop(self, grace_seconds: float) -> None:
+        """Have the attempt under way save and end."""
+        self._grace = grace_seconds
+
+    def _serve(self, engine: LocalEngine) -> None:
+        # One thread for ever: worker processes die with the thread that started them.
+        while True:
+            request = self._requests.get()
+            left = {trial.id for trial in request.trials}
+            try:
+                store = Store.open(request.address)
+                for trial in request.trials:
+                    engine.submit(trial, store)
+                while left and self._grace is None:
+                    events = engine.poll(0.2)
+                    left -= {e.trial_id for e in events if isinstance(e, Attempt)}
+                    if events:
+                        request.events.put([_as_dict(event) for event in events])
+            except (OSError, ValueError, RuntimeError) as error:
+                outcome = "unstorable" if isinstance(error, OSError) else "failed"
+                ends = [
+                    Attempt(trial_id=trial_id, outcome=outcome, reason=str(error))
+                    for trial_id in sorted(left)
+                ]
+                request.events.put([_as_dict(end) for end in ends])
+            if self._grace is not None:
+                engine.cancel(grace_seconds=self._grace)
+            request.events.put(None)
+
+
+@dataclasses.dataclass
+class _Crew:
+    """The actors that train trials together, one on each host.
+
+    - `streams`: what they tell of the attempts at `trials`, by host; those that ended are left out.
+    """
+
+    members: list[Any]
+    hosts: list[str]
+    group: "PlacementGroup | None" = None
+    slice_group: Any = None
+    trials: list[Trial] = dataclasses.field(default_factory=list)
+    streams: dict[int, Any] = dataclasses.field(default_factory=dict)
+    heard: bool = False
+    core_seconds: float = 0.0
+
+
+class RayEngine:
+    """Trials on a Ray cluster; as a context manager it lets go of it on leaving.
+
+    - `address`: of the cluster, "auto" for the one that this machine belongs to, "local" for one that is
+      started here, on loopback alone, and ends with this process.
+    - `needs`: of each trial. `workers`: how many run at once; by default as many as the cluster has room for.
+    - the rest as for `LocalEngine`.
+
+    Raises `ValueError` where Ray is not installed, the cluster is not to be reached, is open to anyone who can
+    reach it, or has no room for a single trial.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str = "auto",
+        needs: Needs | None = None,
+        workers: int | None = None,
+        runner: Runner = "train",
+        execution: Execution | None = None,
+        pack: int = 1,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self._needs = needs or Needs()
+        self._ray = _connected(address)
+        self.pack = pack
+        self._most = workers
+        self._options = {
+            "threads": self._needs.cpus,
+            "runner": runner,
+            "execution": dataclasses.asdict(execution or Execution()),
+            "pack": pack,
+            "checkpoint_seconds": checkpoint_seconds,
+        }
+        self._crews: list[_Crew] = []
+        self._queue: list[tuple[Trial, Store]] = []
+        self._counted: tuple[float, int] | None = None
+        self._check = LocalEngine(workers=1, runner=runner)
+        if workers is None and not self.workers:
+            self._ray.shutdown()
+            raise ValueError(
+                f"the Ray cluster has no room for a trial, which takes {self._needs}; its machines have "
+                f"{_machines(self._nodes)}. Ask for less, or say --workers to wait for machines that come later"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+        self._ray.shutdown()
+
+    @property
+    def workers(self) -> int:
+        """How many trials, or packs of them, run at once."""
+        if self._most is not None:
+            return self._most
+        now = time.monotonic()
+        if self._counted is None or now - self._counted[0] > _LOOK_AGAIN_S:
+            self._counted = (now, self._room())
+        return self._counted[1]
+
+    def capacity(self) -> int:
+        under_way = sum(len(crew.trials) for crew in self._crews)
+        return self.workers * self.pack - under_way - len(self._queue)
+
+    def check(self, trial: Trial) -> None:
+        """Raise `ValueError`, with the way out, where `trial` cannot be trained, as far as this machine knows."""
+        self._check.check(trial)
+
+    def calibrate(self, trials: Sequence[Trial]) -> Any:
+        """Raises `ValueError`: the machines of a cluster are not tried."""
+        raise ValueError(
+            "--calibrate measures this machine, not a cluster; leave it out with --engine ray"
+        )
+
+    def submit(self, trial: Trial, store: Store) -> None:
+        """Start one attempt at `trial`; raises `RuntimeError` where there is no room."""
+        if self.capacity() < 1:
+            raise RuntimeError(f"all {self.workers} places are taken; poll until one is free")
+        self._queue.append((trial, store))
+        if self.pack == 1:
+            self._start_waiting()
+
+    def poll(self, timeout: float) -> list[Progress | Attempt]:
+        """What the crews said, and which of them were lost.
+
+        Raises `RuntimeError` where one cannot even start, or the cluster is gone.
+        """
+        self._start_waiting()
+        streams = {s: (c, h) for c in self._crews for h, s in c.streams.items()}
+        if not streams:
+            time.sleep(timeout)
+            return []
+        events: list[Progress | Attempt] = []
+        ready, _ = self._ray.wait(list(streams), num_returns=1, timeout=timeout)
+        more, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
+        for stream in dict.fromkeys([*ready, *more]):
+            crew, host = streams[stream]
+            if crew in self._crews and crew.streams.get(host) is stream:
+                events += self._hear(crew, host)
+        return events
+
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them."""
+        self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
+        leaving = [
+            c for c in self._crews if trial_id is None or trial_id in {t.id for t in c.trials}
+        ]
+        if grace_seconds > 0:
+            for crew in leaving:
+                for member in crew.members if crew.trials else ():
+                    member.stop.remote(grace_seconds)
+            self._wait_for_ends(leaving, grace_seconds)
+        for crew in leaving:
+            self._let_go(crew)
+
+    def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> None:
+        """Until the attempts of these crews have ended, of which nothing more is told."""
+        deadline = time.monotonic() + seconds + _LAST_WORDS_S
+        left = [stream for crew in crews for stream in crew.streams.values()]
+        while left and time.monotonic() < deadline:
+            ready, left = self._ray.wait(left, num_returns=1, timeout=0.5)
+            for stream in ready:
+                with contextlib.suppress(StopIteration, self._ray.exceptions.RayError):
+                    self._ray.get(next(stream))
+                    left.append(stream)
+
+    def _start_waiting(self) -> None:
+        """Hand waiting trials to crews that are free, and make new ones where there is room."""
+        while self._queue and sum(bool(crew.trials) for crew in self._crews) < self.workers:
+            together, store = packed_together(self._queue, self.pack)
+            self._queue = [(t, s) for t, s in self._queue if t not in together or s is not store]
+            crew = next((c for c in self._crews if not c.trials), None)
+            if crew is None:
+                crew = self._new_crew()
+                self._crews.append(crew)
+            crew.trials, crew.core_seconds = together, 0.0
+            texts = [json.dumps(trial_to_dict(trial)) for trial in together]
+            crew.streams = {
+                host: member.attempt.options(num_returns="streaming").remote(texts, store.address)
+                for host, member in enumerate(crew.members)
+            }
+
+    def _hear(self, crew: _Crew, host: int) -> list[Progress | Attempt]:
+        """The next word of one host; only the first host's progress and end are the trial's, but any host's loss
+        or failure."""
+        try:
+            said = json.loads(self._ray.get(next(crew.streams[host])))
+        except StopIteration:
+            del crew.streams[host]
+            return []
+        except self._ray.exceptions.RayError as error:
+            return self._lose(crew, host, error)
+        crew.heard = True
+        events: list[Progress | Attempt] = []
+        for values in said:
+            kind = values.pop("event")
+            if kind == "progress":
+                events += [Progress(**values)] if host == 0 else []
+                continue
+            attempt = Attempt(**values)
+            crew.core_seconds += attempt.core_seconds
+            if host > 0 and attempt.outcome in ("done", "busy", "preempted"):
+                continue
+            events.append(self._named(attempt, crew, host))
+            crew.trials = [trial for trial in crew.trials if trial.id != attempt.trial_id]
+            if attempt.outcome in ("failed", "lost", "unstorable") and len(crew.members) > 1:
+                self._let_go(crew)  # the others wait for what will not come
+                break
+        return events
+
+    def _named(self, attempt: Attempt, crew: _Crew, host: int) -> Attempt:
+        """With the host's name where it matters."""
+        if attempt.outcome == "unstorable":
+            seen = "; every machine of the cluster has to see the store"
+        elif attempt.outcome == "lost":
+            seen = ""
+        else:
+            return attempt
+        return dataclasses.replace(attempt, reason=f"on {crew.hosts[host]}: {attempt.reason}{seen}")
+
+    def _lose(self, crew: _Crew, host: int, error: Exception) -> list[Progress | Attempt]:
+        """The attempts of a crew that lost one of its hosts."""
+        lost = crew.trials
+        self._let_go(crew)
+        reason = f"its host {crew.hosts[host] or 'of the cluster'} went away ({_first_line(error)})"
+        if not crew.heard and "creation task" in str(error):
+            raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}")
+        return [
+            Attempt(
+                trial_id=trial.id, outcome="lost", reason=reason, core_seconds=crew.core_seconds
+            )
+            for trial in lost
+        ]
+
+    def _new_crew(self) -> _Crew:
+        """Actors on as many hosts as a trial takes; Ray has them wait until there is room."""
+        if self._needs.tpu is None and self._needs.hosts == 1:
+            member = self._actor().remote(self._options)
+            started = member.begin.remote(None)
+            return _Crew(members=[member], hosts=[self._host_of(started)])
+        from ray.util.placement_group import placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        slice_group = None
+        if self._needs.tpu is not None:
+            from ray.util.tpu import slice_placement_group
+
+            version, _, topology = self._needs.tpu.partition(":")
+            slice_group = slice_placement_group(topology=topology, accelerator_version=version)
+            group, count = slice_group.placement_group, slice_group.num_hosts
+            assert group is not None
+        else:
+            count = self._needs.hosts
+            bundle = self._needs.of_a_host
+            group = placement_group([dict(bundle) for _ in range(count)], strategy="STRICT_SPREAD")
+        crew = _Crew(members=[], hosts=[""] * count, group=group, slice_group=slice_group)
+        for index in range(count):
+            where = PlacementGroupSchedulingStrategy(
+                placement_group=group, placement_group_bundle_index=index
+            )
+            extra = {"resources": {"TPU": slice_group.devices_per_host}} if slice_group else {}
+            actor = self._actor(scheduling_strategy=where, **extra)
+            crew.members.append(actor.remote(self._options))
+        try:
+            coordinator = self._ray.get(crew.members[0].address.remote()) if count > 1 else ""
+            gangs = [(coordinator, count, i) if count > 1 else None for i in range(count)]
+            begun = [m.begin.remote(g) for m, g in zip(crew.members, gangs, strict=True)]
+            crew.hosts = self._ray.get(begun)
+        except self._ray.exceptions.RayError as error:
+            if "creation task" in str(error):
+                raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}") from error
+            # A host went away meanwhile; the attempt tells it.
+        return crew
+
+    def _host_of(self, started: Any) -> str:
+        """The host's name where it is known in a moment, else nothing."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            return self._ray.get(started, timeout=_CONNECT_S)
+        return ""
+
+    def _actor(self, **options: Any) -> Any:
+        needs = self._needs
+        if "resources" not in options:
+            options |= {"num_gpus": needs.gpus}
+        return self._ray.remote(_Member).options(
+            num_cpus=needs.cpus, max_concurrency=3, max_restarts=0, **options
+        )
+
+    def _let_go(self, crew: _Crew) -> None:
+        if crew in self._crews:
+            self._crews.remove(crew)
+        crew.trials, crew.streams = [], {}
+        with contextlib.suppress(
+            Exception
+        ):  # of a cluster that is gone there is nothing to let go of
+            for member in crew.members:
+                self._ray.kill(member)
+            if crew.slice_group is not None:
+                crew.slice_group.shutdown()
+            elif crew.group is not None:
+                from ray.util.placement_group import remove_placement_group
+
+                remove_placement_group(crew.group)
+
+    @property
+    def _nodes(self) -> list[dict[str, float]]:
+        """The resources of each machine of the cluster that lives."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _room(self) -> int:
+        """How many trials the cluster has room for."""
+        if self._needs.tpu is not None:
+            from ray.util.tpu import get_num_tpu_slices
+
+            version, _, topology = self._needs.tpu.partition(":")
+            return get_num_tpu_slices(topology, version)
+        wanted = self._needs.of_a_host
+        places = [
+            int(min(node.get(name, 0.0) // count for name, count in wanted.items()))
+            for node in self._nodes
+        ]
+        places = sorted(place for place in places if place > 0)
+        if self._needs.hosts == 1:
+            return sum(places)
+        gangs = 0
+        while len(places) >= self._needs.hosts:  # hosts of a trial are different machines
+            gangs += 1
+            for index in range(-self._needs.hosts, 0):
+                places[index] -= 1
+            places = sorted(place for place in places if place > 0)
+        return gangs
+
+
+def _connected(address: str) -> Any:
+    """The module `ray`, connected.
+
+    Raises `ValueError` with the way out where that cannot be, or the cluster asks nobody for a token.
+    """
+    # Before ray is imported, which reads them then.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else Ray, where it was started by `uv run`, sends the whole working directory to every machine.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if address == "local":
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("Ray is not installed; get it with: pip install 'vitscale[ray]'") from None
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and not _answers(host.rpartition("/")[2], int(port)):
+        raise ValueError(
+            f"nobody answers at {address} within {_CONNECT_S:.0f} s; start the cluster with `ray start --head`, "
+            f"or use --address local for one on this machine"
+        )
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address == "local":
+        options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address, configure_logging=False, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"no Ray cluster was found at {address} ({_first_line(error)}); start one with `ray start --head`, or use "
+            f"--address local for one on this machine"
+        ) from None
+    if not _asks_for_a_token(ray):
+        ray.shutdown()
+        raise ValueError(
+            f"the Ray cluster at {address} obeys anyone who can reach it: start its machines and this command with "
+            f"RAY_AUTH_MODE=token, and the token that `ray get-auth-token --generate` makes"
+        )
+    return ray
+
+
+def _asks_for_a_token(ray: Any) -> bool:
+    """Whether the cluster is closed to strangers, or on loopback alone."""
+    try:
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+        if is_token_auth_enabled():
+            return True
+    except ImportError:  # of another version of Ray
+        if os.environ.get("RAY_AUTH_MODE") == "token":
+            return True
+    addresses = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    return all(address.startswith(_LOOPBACK) for address in addresses)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def _machines(nodes: Sequence[Mapping[str, float]]) -> str:
+    """The machines of a cluster in words: 2 with 8 CPU and 1 GPU, ..."""
+    kinds = Counter(
+        " and ".join(f"{node[name]:g} {name}" for name in ("CPU", "GPU", "TPU") if node.get(name))
+        for node in nodes
+    )
+    return ", ".join(f"{count} with {kind or 'nothing'}" for kind, count in kinds.items()) or "none"
+
+
+def _as_dict(event: Progress | Attempt) -> dict[str, Any]:
+    kind = "progress" if isinstance(event, Progress) else "attempt"
+    return {"event": kind, **dataclasses.asdict(event)}
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
