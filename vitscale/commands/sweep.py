@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.engines import EngineName
 from vitscale.commands.output import output, print_json
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from vitscale.extend import Extended, RunPlan
     from vitscale.scaling.progress import Speed
     from vitscale.sweeps.engines.local import LocalEngine
+    from vitscale.sweeps.engines.ray import RayEngine
     from vitscale.sweeps.plan import Plan
     from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.store import Store
@@ -65,6 +67,16 @@ class Sweep:
     """Train a few seconds to estimate how long the plan takes on this machine."""
     toml: bool = False
     """Print the plan as a TOML file and stop."""
+    engine: EngineName = "local"
+    """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
+    address: str | None = None
+    """Of the Ray cluster: auto (default), HOST:PORT, or local to start one here."""
+    hosts: int = 1
+    """With Ray: machines that train each trial together."""
+    gpus: int = 0
+    """With Ray: GPUs of each of them for each trial."""
+    tpu: str | None = None
+    """With Ray: the TPU slice for each trial, as VERSION:TOPOLOGY (v6e:4x4)."""
     workers: int | None = None
     """Worker processes; by default one for each accelerator or core."""
     threads: int = 1
@@ -108,10 +120,10 @@ def run(command: Sweep) -> int:
     show_only = command.plan or command.store is None
     from vitscale.auto import run_auto
     from vitscale.auto_result import Auto
+    from vitscale.commands.engines import engine_for
     from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
-    from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
     from vitscale.sweeps.run import Limits
@@ -128,13 +140,7 @@ def run(command: Sweep) -> int:
     execution = Execution(
         layout=command.layout, remat=command.remat, micro_batches=command.micro_batches
     )
-    engine = LocalEngine(
-        workers=command.workers,
-        threads=command.threads,
-        execution=execution,
-        pack=command.pack,
-        checkpoint_seconds=command.checkpoint_seconds,
-    )
+    engine = engine_for(command, execution)
     preemption = Preemption(raising=KeyboardInterrupt)
     try:
         store = None
@@ -201,7 +207,7 @@ def run(command: Sweep) -> int:
 
 
 def _speed(
-    command: Sweep, engine: "LocalEngine", store: "Store | None", plan: "Plan"
+    command: Sweep, engine: "LocalEngine | RayEngine", store: "Store | None", plan: "Plan"
 ) -> "Speed | None":
     """Of one worker: measured now where that was asked for, else that of what the store holds."""
     if command.calibrate:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
+from vitscale.commands.engines import EngineName
 from vitscale.commands.output import output
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
+    from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.run import RunReport
     from vitscale.sweeps.store import Store
 
@@ -65,6 +67,16 @@ class Resume:
     """Names of the plans to resume (default: all that the store has)."""
     trial: tuple[str, ...] = ()
     """Ids of failed or cancelled trials to take up again (default: all of the plans)."""
+    engine: EngineName = "local"
+    """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
+    address: str | None = None
+    """Of the Ray cluster: auto (default), HOST:PORT, or local to start one here."""
+    hosts: int = 1
+    """With Ray: machines that train each trial together."""
+    gpus: int = 0
+    """With Ray: GPUs of each of them for each trial."""
+    tpu: str | None = None
+    """With Ray: the TPU slice for each trial, as VERSION:TOPOLOGY (v6e:4x4)."""
     workers: int | None = None
     """Processes on this machine; by default one for each accelerator or core."""
     threads: int = 1
@@ -148,8 +160,8 @@ def _work(
     follow: bool = False,
     max_hours: float | None = None,
 ) -> int:
+    from vitscale.commands.engines import engine_for
     from vitscale.sweeps.display import report_lines, run_display
-    from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.work import recorded, work
 
@@ -159,12 +171,7 @@ def _work(
             f"{store.name} --submit"
         )
     trackers = open_trackers(command.track)
-    engine = LocalEngine(
-        workers=command.workers,
-        threads=command.threads,
-        pack=command.pack,
-        checkpoint_seconds=command.checkpoint_seconds,
-    )
+    engine = engine_for(command) if isinstance(command, Resume) else _local(command)
     preemption = Preemption(raising=KeyboardInterrupt)
     reports: list[RunReport] = []
     tracking = start_tracking(trackers, store)
@@ -194,6 +201,18 @@ def _work(
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if all(report.complete for report in reports) else 1
+
+
+def _local(command: Worker) -> "LocalEngine":
+    """A worker is on each machine by itself."""
+    from vitscale.sweeps.engines.local import LocalEngine
+
+    return LocalEngine(
+        workers=command.workers,
+        threads=command.threads,
+        pack=command.pack,
+        checkpoint_seconds=command.checkpoint_seconds,
+    )
 
 
 def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:

@@ -24,6 +24,7 @@ from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress, Speed
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
 from vitscale.sweeps.engines.engine import Attempt, Runner
+from vitscale.sweeps.preemption import PREEMPTED_EXIT
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
 
@@ -318,6 +319,8 @@ def log_tail(path: Path | None, lines: int = 20) -> str:
 def _losses(worker: _Worker, code: int) -> list[Attempt]:
     """The attempts of a worker that died."""
     reason = f"its process ended with exit code {code}"
+    if code == PREEMPTED_EXIT:
+        reason = "its process was asked to go"
     if code < 0:
         reason = f"its process was killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
@@ -325,7 +328,7 @@ def _losses(worker: _Worker, code: int) -> list[Attempt]:
     return [
         Attempt(
             trial_id=trial_id,
-            outcome="lost",
+            outcome="preempted" if code == PREEMPTED_EXIT else "lost",
             reason=reason,
             core_seconds=worker.core_seconds / len(worker.trial_ids),
         )

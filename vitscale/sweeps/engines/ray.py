@@ -28,8 +28,11 @@ from vitscale.sweeps.wire import trial_from_dict, trial_to_dict
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
+    from ray.util.tpu import SlicePlacementGroup
 
 _CONNECT_S = 10.0
+_START_S = 30.0
+"""What starting an actor may take before others are looked after."""
 _LOOK_AGAIN_S = 5.0
 """How often the machines of the cluster are counted."""
 _LAST_WORDS_S = 3.0
@@ -63,6 +66,12 @@ class Needs:
                 )
             if self.gpus or self.hosts > 1:
                 raise ValueError("a TPU slice has its own hosts; leave --hosts and --gpus out")
+
+    @property
+    def slice(self) -> tuple[str, str]:
+        """Version and topology of the TPU slice."""
+        version, _, topology = (self.tpu or "").partition(":")
+        return version, topology
 
     @property
     def of_a_host(self) -> dict[str, float]:
@@ -157,14 +166,18 @@ class _Member:
 class _Crew:
     """The actors that train trials together, one on each host.
 
+    - `group`: of Ray, which holds the places of several hosts; `placed` tells when it has them all. A
+      `slice_group` holds it where the hosts are those of a TPU slice.
     - `streams`: what they tell of the attempts at `trials`, by host; those that ended are left out.
     """
 
-    members: list[Any]
-    hosts: list[str]
+    members: list[Any] = dataclasses.field(default_factory=list)
+    hosts: list[str] = dataclasses.field(default_factory=list)
     group: "PlacementGroup | None" = None
-    slice_group: Any = None
+    slice_group: "SlicePlacementGroup | None" = None
+    placed: Any = None
     trials: list[Trial] = dataclasses.field(default_factory=list)
+    store: str = ""
     streams: dict[int, Any] = dataclasses.field(default_factory=dict)
     heard: bool = False
     core_seconds: float = 0.0
@@ -206,13 +219,14 @@ class RayEngine:
         }
         self._crews: list[_Crew] = []
         self._queue: list[tuple[Trial, Store]] = []
-        self._counted: tuple[float, int] | None = None
+        self._room, self._counted_at = self._count_room(), time.monotonic()
         self._check = LocalEngine(workers=1, runner=runner)
         if workers is None and not self.workers:
+            there = _machines(self._nodes)
             self._ray.shutdown()
             raise ValueError(
                 f"the Ray cluster has no room for a trial, which takes {self._needs}; its machines have "
-                f"{_machines(self._nodes)}. Ask for less, or say --workers to wait for machines that come later"
+                f"{there}. Ask for less, or say --workers to wait for machines that come later"
             )
 
     def __enter__(self) -> Self:
@@ -225,16 +239,11 @@ class RayEngine:
     @property
     def workers(self) -> int:
         """How many trials, or packs of them, run at once."""
-        if self._most is not None:
-            return self._most
-        now = time.monotonic()
-        if self._counted is None or now - self._counted[0] > _LOOK_AGAIN_S:
-            self._counted = (now, self._room())
-        return self._counted[1]
+        return self._room if self._most is None else self._most
 
     def capacity(self) -> int:
         under_way = sum(len(crew.trials) for crew in self._crews)
-        return self.workers * self.pack - under_way - len(self._queue)
+        return max(0, self.workers * self.pack - under_way - len(self._queue))
 
     def check(self, trial: Trial) -> None:
         """Raise `ValueError`, with the way out, where `trial` cannot be trained, as far as this machine knows."""
@@ -259,6 +268,8 @@ class RayEngine:
 
         Raises `RuntimeError` where one cannot even start, or the cluster is gone.
         """
+        if time.monotonic() - self._counted_at > _LOOK_AGAIN_S:
+            self._room, self._counted_at = self._count_room(), time.monotonic()
         self._start_waiting()
         streams = {s: (c, h) for c in self._crews for h, s in c.streams.items()}
         if not streams:
@@ -301,18 +312,28 @@ class RayEngine:
     def _start_waiting(self) -> None:
         """Hand waiting trials to crews that are free, and make new ones where there is room."""
         while self._queue and sum(bool(crew.trials) for crew in self._crews) < self.workers:
+            crew = next((c for c in self._crews if not c.trials), None) or self._new_crew()
+            if crew is None:
+                return  # somebody else has the machines; they may be free at the next poll
             together, store = packed_together(self._queue, self.pack)
             self._queue = [(t, s) for t, s in self._queue if t not in together or s is not store]
-            crew = next((c for c in self._crews if not c.trials), None)
-            if crew is None:
-                crew = self._new_crew()
-                self._crews.append(crew)
-            crew.trials, crew.core_seconds = together, 0.0
-            texts = [json.dumps(trial_to_dict(trial)) for trial in together]
-            crew.streams = {
-                host: member.attempt.options(num_returns="streaming").remote(texts, store.address)
-                for host, member in enumerate(crew.members)
-            }
+            crew.trials, crew.store, crew.core_seconds = together, store.address, 0.0
+            self._set_to_work(crew)
+        for crew in self._crews:
+            if crew.trials and not crew.members:
+                self._set_to_work(crew)
+
+    def _set_to_work(self, crew: _Crew) -> None:
+        """Have all hosts of a crew begin its trials, once it has them all."""
+        if not crew.members:
+            if crew.placed is not None and not self._ray.wait([crew.placed], timeout=0)[0]:
+                return
+            self._man(crew)
+        texts = [json.dumps(trial_to_dict(trial)) for trial in crew.trials]
+        crew.streams = {
+            host: member.attempt.options(num_returns="streaming").remote(texts, crew.store)
+            for host, member in enumerate(crew.members)
+        }
 
     def _hear(self, crew: _Crew, host: int) -> list[Progress | Attempt]:
         """The next word of one host; only the first host's progress and end are the trial's, but any host's loss
@@ -356,7 +377,7 @@ class RayEngine:
         """The attempts of a crew that lost one of its hosts."""
         lost = crew.trials
         self._let_go(crew)
-        reason = f"its host {crew.hosts[host] or 'of the cluster'} went away ({_first_line(error)})"
+        reason = f"its host {crew.hosts[host]} went away ({_first_line(error)})"
         if not crew.heard and "creation task" in str(error):
             raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}")
         return [
@@ -366,59 +387,68 @@ class RayEngine:
             for trial in lost
         ]
 
-    def _new_crew(self) -> _Crew:
-        """Actors on as many hosts as a trial takes; Ray has them wait until there is room."""
-        if self._needs.tpu is None and self._needs.hosts == 1:
-            member = self._actor().remote(self._options)
-            started = member.begin.remote(None)
-            return _Crew(members=[member], hosts=[self._host_of(started)])
-        from ray.util.placement_group import placement_group
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-        slice_group = None
+    def _new_crew(self) -> _Crew | None:
+        """A crew whose places Ray looks for; None where a TPU slice is not to be had now."""
+        crew = _Crew()
         if self._needs.tpu is not None:
             from ray.util.tpu import slice_placement_group
 
-            version, _, topology = self._needs.tpu.partition(":")
-            slice_group = slice_placement_group(topology=topology, accelerator_version=version)
-            group, count = slice_group.placement_group, slice_group.num_hosts
-            assert group is not None
-        else:
-            count = self._needs.hosts
-            bundle = self._needs.of_a_host
-            group = placement_group([dict(bundle) for _ in range(count)], strategy="STRICT_SPREAD")
-        crew = _Crew(members=[], hosts=[""] * count, group=group, slice_group=slice_group)
-        for index in range(count):
-            where = PlacementGroupSchedulingStrategy(
-                placement_group=group, placement_group_bundle_index=index
-            )
-            extra = {"resources": {"TPU": slice_group.devices_per_host}} if slice_group else {}
-            actor = self._actor(scheduling_strategy=where, **extra)
-            crew.members.append(actor.remote(self._options))
-        try:
-            coordinator = self._ray.get(crew.members[0].address.remote()) if count > 1 else ""
-            gangs = [(coordinator, count, i) if count > 1 else None for i in range(count)]
-            begun = [m.begin.remote(g) for m, g in zip(crew.members, gangs, strict=True)]
-            crew.hosts = self._ray.get(begun)
-        except self._ray.exceptions.RayError as error:
-            if "creation task" in str(error):
-                raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}") from error
-            # A host went away meanwhile; the attempt tells it.
+            version, topology = self._needs.slice
+            try:
+                crew.slice_group = slice_placement_group(
+                    topology=topology,
+                    accelerator_version=version,
+                    head_reservation_timeout_s=_CONNECT_S,
+                )
+            except TimeoutError:
+                return None
+            crew.group = crew.slice_group.placement_group
+        elif self._needs.hosts > 1:
+            from ray.util.placement_group import placement_group
+
+            bundles = [dict(self._needs.of_a_host) for _ in range(self._needs.hosts)]
+            crew.group = placement_group(bundles, strategy="STRICT_SPREAD")
+        if crew.group is not None:
+            crew.placed = crew.group.ready()
+        self._crews.append(crew)
         return crew
 
-    def _host_of(self, started: Any) -> str:
-        """The host's name where it is known in a moment, else nothing."""
-        with contextlib.suppress(self._ray.exceptions.RayError):
-            return self._ray.get(started, timeout=_CONNECT_S)
-        return ""
+    def _man(self, crew: _Crew) -> None:
+        """Start the actors of a crew, and tell them of each other."""
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    def _actor(self, **options: Any) -> Any:
-        needs = self._needs
-        if "resources" not in options:
-            options |= {"num_gpus": needs.gpus}
-        return self._ray.remote(_Member).options(
-            num_cpus=needs.cpus, max_concurrency=3, max_restarts=0, **options
-        )
+        count = 1 if crew.group is None else crew.group.bundle_count
+        options: dict[str, Any] = {"num_cpus": self._needs.cpus, "num_gpus": self._needs.gpus}
+        if crew.slice_group is not None:
+            options = {"num_cpus": 0, "resources": dict(crew.slice_group.bundle_resources)}
+        for index in range(count):
+            if crew.group is not None:
+                options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
+                    placement_group=crew.group, placement_group_bundle_index=index
+                )
+            actor = self._ray.remote(_Member).options(max_concurrency=3, max_restarts=0, **options)
+            crew.members.append(actor.remote(self._options))
+        crew.hosts = [""] * count
+        # A host that is lost meanwhile is told by its attempt; one that has no room yet is not waited for.
+        try:
+            started = self._begin(crew)
+            crew.hosts = self._ray.get(started, timeout=_START_S)
+        except self._ray.exceptions.RayError:
+            for member in (
+                crew.members if count > 1 else ()
+            ):  # none may wait for one that never began
+                self._ray.kill(member)
+
+    def _begin(self, crew: _Crew) -> list[Any]:
+        """Start the engines of a crew's hosts; gives what will be the hosts' names."""
+        count = len(crew.members)
+        if count == 1:
+            return [crew.members[0].begin.remote(None)]
+        coordinator = self._ray.get(crew.members[0].address.remote(), timeout=_START_S)
+        return [
+            member.begin.remote((coordinator, count, index))
+            for index, member in enumerate(crew.members)
+        ]
 
     def _let_go(self, crew: _Crew) -> None:
         if crew in self._crews:
@@ -441,13 +471,13 @@ class RayEngine:
         """The resources of each machine of the cluster that lives."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _room(self) -> int:
+    def _count_room(self) -> int:
         """How many trials the cluster has room for."""
         if self._needs.tpu is not None:
             from ray.util.tpu import get_num_tpu_slices
 
-            version, _, topology = self._needs.tpu.partition(":")
-            return get_num_tpu_slices(topology, version)
+            version, topology = self._needs.slice
+            return get_num_tpu_slices(topology, f"TPU-{version.upper()}")
         wanted = self._needs.of_a_host
         places = [
             int(min(node.get(name, 0.0) // count for name, count in wanted.items()))
@@ -483,7 +513,7 @@ def _connected(address: str) -> Any:
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and not _answers(host.rpartition("/")[2], int(port)):
         raise ValueError(
-            f"nobody answers at {address} within {_CONNECT_S:.0f} s; start the cluster with `ray start --head`, "
+            f"nobody answers at {address}; start the cluster with `ray start --head`, "
             f"or use --address local for one on this machine"
         )
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}

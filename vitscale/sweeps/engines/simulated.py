@@ -89,6 +89,8 @@ class SimulatedEngine:
         return self._workers - len(self._waiting)
 
     def submit(self, trial: Trial, store: Store) -> None:
+        if self.capacity() < 1:
+            raise RuntimeError(f"all {self._workers} workers are busy; poll until one is free")
         self._waiting[trial.id] = (trial, store)
 
     def poll(self, timeout: float) -> list[Progress | Attempt]:

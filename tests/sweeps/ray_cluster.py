@@ -1,0 +1,32 @@
+"""A Ray cluster of several hosts that are all this machine, on loopback."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def fake_cluster(hosts: list[dict[str, Any]]) -> Iterator[str]:
+    """The address of a cluster of hosts with these resources; see `cluster_of`."""
+    with cluster_of(hosts) as cluster:
+        yield cluster.address
+
+
+@contextlib.contextmanager
+def cluster_of(hosts: list[dict[str, Any]]) -> Iterator[Any]:
+    """Ray's own `Cluster`, with `add_node` and `remove_node`; its head has nothing to give."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": _MEMORY},
+    )
+    try:
+        for host in hosts:
+            cluster.add_node(object_store_memory=_MEMORY, **host)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+_MEMORY = 80_000_000
