@@ -24,16 +24,16 @@ _ADVICE = {
 
 @contextlib.contextmanager
 def plain_errors(store: Path) -> Iterator[None]:
-    """Turn the errors of a full or read-only disk into a `StoreError` that says what to do."""
+    """Turn the errors of a full, read-only or failing disk into a `StoreError` that says what to do. That
+    something is missing, or there already, is passed on as it is."""
     try:
         yield
-    except StoreError:
+    except (StoreError, FileNotFoundError, FileExistsError):
         raise
     except OSError as error:
-        if error.errno not in _ADVICE:
-            raise
+        why = _ADVICE.get(error.errno or 0, f"{error.strerror or error}; see to its disk")
         raise StoreError(
-            f"cannot write to the store {store}: {_ADVICE[error.errno]} and run the same command "
+            f"cannot write to the store {store}: {why} and run the same command "
             f"again; nothing measured so far is lost"
         ) from error
 

@@ -104,13 +104,13 @@ class SimulatedEngine:
             self._waiting.pop(key, None)
 
     def _attempt(self, trial: Trial, store: Store) -> Attempt:
-        with store.lock(trial) as free:
-            if not free:
-                return Attempt(trial_id=trial.id, outcome="busy")
-            try:
+        try:
+            with store.lock(trial) as free:
+                if not free:
+                    return Attempt(trial_id=trial.id, outcome="busy")
                 simulate(trial, store, law=self._law, noise=self._noise, metric=self._metric)
-            except StoreError as error:
-                return Attempt(trial_id=trial.id, outcome="unstorable", reason=str(error))
+        except StoreError as error:
+            return Attempt(trial_id=trial.id, outcome="unstorable", reason=str(error))
         return Attempt(trial_id=trial.id, outcome="done")
 
 
