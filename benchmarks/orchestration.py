@@ -25,6 +25,7 @@ from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.local import LocalEngine
+from vitscale.sweeps.engines.ray import RayEngine
 from vitscale.sweeps.plan import GridSweep, Plan
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
@@ -99,12 +100,11 @@ def eight_with_one_killed() -> dict[str, float]:
     }
 
 
-def thousand_that_do_nothing(trials: int = 1000) -> dict[str, float]:
+def thousand_that_do_nothing(
+    engine: LocalEngine | RayEngine, trials: int = 1000
+) -> dict[str, float]:
     """Seconds of one trial of one step, without the step's sleep, on 2 workers that are kept."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalEngine(workers=2, runner="simulated") as engine,
-    ):
+    with tempfile.TemporaryDirectory() as folder, engine:
         store = Store.open(Path(folder) / "store", create=True)
         run(plan(2, 1), engine, store)  # starts the workers
         began, cpu = time.monotonic(), time.process_time()
@@ -213,6 +213,12 @@ def sections(result: dict) -> dict[str, list[str]]:
             f"{thousand['overhead_ms']:.1f} ms, of which the driver computes {thousand['driver_cpu_ms']:.1f} ms",
         ),
         (
+            "the same on Ray, a cluster on this machine",
+            "50 ms",
+            f"{result['ray']['overhead_ms']:.1f} ms, of which the driver computes "
+            f"{result['ray']['driver_cpu_ms']:.1f} ms",
+        ),
+        (
             "two `vitscale worker` against one, the quickstart's star, start to end",
             "1.7 times the trials an hour",
             f"{two['ratio']:.2f} times ({two['workers_1_s']:.0f} s and {two['workers_2_s']:.0f} s)",
@@ -242,7 +248,10 @@ def main() -> None:
         result = {
             "machine": machine(),
             "eight": eight_with_one_killed(),
-            "thousand": thousand_that_do_nothing(),
+            "thousand": thousand_that_do_nothing(LocalEngine(workers=2, runner="simulated")),
+            "ray": thousand_that_do_nothing(
+                RayEngine(address="local", workers=2, runner="simulated")
+            ),
             "two": two_workers_against_one(),
             "trunks": shared_trunks(),
         }

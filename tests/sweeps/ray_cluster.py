@@ -1,4 +1,5 @@
-"""A Ray cluster of several hosts that are all this machine, on loopback."""
+"""A Ray cluster of several hosts that are all this machine, on loopback (of
+127.0.0.1 Ray makes the address of the machine)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,14 +20,14 @@ def cluster_of(hosts: list[dict[str, Any]]) -> Iterator[Any]:
 
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "include_dashboard": False, "object_store_memory": _MEMORY},
+        head_node_args={"num_cpus": 0, "include_dashboard": False, **_SMALL},
     )
     try:
         for host in hosts:
-            cluster.add_node(object_store_memory=_MEMORY, **host)
+            cluster.add_node(**_SMALL, **host)
         yield cluster
     finally:
         cluster.shutdown()
 
 
-_MEMORY = 80_000_000
+_SMALL = {"object_store_memory": 80_000_000, "node_ip_address": "127.0.0.2"}

@@ -166,18 +166,19 @@ class _Member:
 class _Crew:
     """The actors that train trials together, one on each host.
 
+    - `started`: what will be the names of the hosts.
     - `group`: of Ray, which holds the places of several hosts; `placed` tells when it has them all. A
       `slice_group` holds it where the hosts are those of a TPU slice.
     - `streams`: what they tell of the attempts at `trials`, by host; those that ended are left out.
     """
 
     members: list[Any] = dataclasses.field(default_factory=list)
-    hosts: list[str] = dataclasses.field(default_factory=list)
+    started: list[Any] = dataclasses.field(default_factory=list)
     group: "PlacementGroup | None" = None
     slice_group: "SlicePlacementGroup | None" = None
     placed: Any = None
     trials: list[Trial] = dataclasses.field(default_factory=list)
-    store: str = ""
+    store: Store | None = None
     streams: dict[int, Any] = dataclasses.field(default_factory=dict)
     heard: bool = False
     core_seconds: float = 0.0
@@ -311,13 +312,14 @@ class RayEngine:
 
     def _start_waiting(self) -> None:
         """Hand waiting trials to crews that are free, and make new ones where there is room."""
+        self._take_from_the_unplaced()
         while self._queue and sum(bool(crew.trials) for crew in self._crews) < self.workers:
             crew = next((c for c in self._crews if not c.trials), None) or self._new_crew()
             if crew is None:
                 return  # somebody else has the machines; they may be free at the next poll
             together, store = packed_together(self._queue, self.pack)
             self._queue = [(t, s) for t, s in self._queue if t not in together or s is not store]
-            crew.trials, crew.store, crew.core_seconds = together, store.address, 0.0
+            crew.trials, crew.store, crew.core_seconds = together, store, 0.0
             self._set_to_work(crew)
         for crew in self._crews:
             if crew.trials and not crew.members:
@@ -329,9 +331,10 @@ class RayEngine:
             if crew.placed is not None and not self._ray.wait([crew.placed], timeout=0)[0]:
                 return
             self._man(crew)
-        texts = [json.dumps(trial_to_dict(trial)) for trial in crew.trials]
+        assert crew.store is not None
+        texts, address = [json.dumps(trial_to_dict(t)) for t in crew.trials], crew.store.address
         crew.streams = {
-            host: member.attempt.options(num_returns="streaming").remote(texts, crew.store)
+            host: member.attempt.options(num_returns="streaming").remote(texts, address)
             for host, member in enumerate(crew.members)
         }
 
@@ -371,13 +374,15 @@ class RayEngine:
             seen = ""
         else:
             return attempt
-        return dataclasses.replace(attempt, reason=f"on {crew.hosts[host]}: {attempt.reason}{seen}")
+        return dataclasses.replace(
+            attempt, reason=f"on {self._name(crew, host)}: {attempt.reason}{seen}"
+        )
 
     def _lose(self, crew: _Crew, host: int, error: Exception) -> list[Progress | Attempt]:
         """The attempts of a crew that lost one of its hosts."""
         lost = crew.trials
         self._let_go(crew)
-        reason = f"its host {crew.hosts[host]} went away ({_first_line(error)})"
+        reason = f"host {self._name(crew, host)} went away ({_first_line(error)})"
         if not crew.heard and "creation task" in str(error):
             raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}")
         return [
@@ -420,7 +425,8 @@ class RayEngine:
         count = 1 if crew.group is None else crew.group.bundle_count
         options: dict[str, Any] = {"num_cpus": self._needs.cpus, "num_gpus": self._needs.gpus}
         if crew.slice_group is not None:
-            options = {"num_cpus": 0, "resources": dict(crew.slice_group.bundle_resources)}
+            whole = dict(crew.slice_group.bundle_resources)  # all that is reserved on a host
+            options = {"num_cpus": whole.pop("CPU", 0), "resources": whole}
         for index in range(count):
             if crew.group is not None:
                 options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(
@@ -428,27 +434,34 @@ class RayEngine:
                 )
             actor = self._ray.remote(_Member).options(max_concurrency=3, max_restarts=0, **options)
             crew.members.append(actor.remote(self._options))
-        crew.hosts = [""] * count
-        # A host that is lost meanwhile is told by its attempt; one that has no room yet is not waited for.
-        try:
-            started = self._begin(crew)
-            crew.hosts = self._ray.get(started, timeout=_START_S)
+        if count == 1:
+            crew.started = [crew.members[0].begin.remote(None)]
+            return
+        try:  # a host that is lost meanwhile is told by its attempt
+            coordinator = self._ray.get(crew.members[0].address.remote(), timeout=_START_S)
+            crew.started = [
+                member.begin.remote((coordinator, count, index))
+                for index, member in enumerate(crew.members)
+            ]
         except self._ray.exceptions.RayError:
-            for member in (
-                crew.members if count > 1 else ()
-            ):  # none may wait for one that never began
+            for member in crew.members:  # none may wait for one that never began
                 self._ray.kill(member)
 
-    def _begin(self, crew: _Crew) -> list[Any]:
-        """Start the engines of a crew's hosts; gives what will be the hosts' names."""
-        count = len(crew.members)
-        if count == 1:
-            return [crew.members[0].begin.remote(None)]
-        coordinator = self._ray.get(crew.members[0].address.remote(), timeout=_START_S)
-        return [
-            member.begin.remote((coordinator, count, index))
-            for index, member in enumerate(crew.members)
-        ]
+    def _name(self, crew: _Crew, host: int) -> str:
+        """What a host calls itself, as far as it is known."""
+        with contextlib.suppress(self._ray.exceptions.RayError, IndexError):
+            return self._ray.get(crew.started[host], timeout=0)
+        return "of the cluster"
+
+    def _take_from_the_unplaced(self) -> None:
+        """Crews that are free get the trials of those that Ray finds no room for: machines have gone away."""
+        free = sum(not crew.trials for crew in self._crews)
+        for crew in [c for c in self._crews if c.trials and not c.heard][:free]:
+            if crew.members and self._ray.wait(crew.started, timeout=0)[0]:
+                continue
+            assert crew.store is not None
+            self._queue = [(trial, crew.store) for trial in crew.trials] + self._queue
+            self._let_go(crew)
 
     def _let_go(self, crew: _Crew) -> None:
         if crew in self._crews:
@@ -519,6 +532,8 @@ def _connected(address: str) -> Any:
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address == "local":
         options |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    elif host.startswith("127."):  # hosts of a test: this process has to be one of them
+        options["_node_ip_address"] = host
     try:
         ray.init(address=address, configure_logging=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
