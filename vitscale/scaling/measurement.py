@@ -6,6 +6,9 @@ The field names are the columns of the store, with units in the name where a num
 import dataclasses
 from typing import Literal
 
+SCHEMA_VERSION = 2
+"""Of the store's columns: raised whenever one is added, removed or changes its type or meaning."""
+
 METRIC_VERSION = 1
 """Raised whenever the computation of any metric changes, so that old and new rows can be told apart."""
 

@@ -7,10 +7,7 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
-from vitscale.scaling.measurement import Measurement, Status
-
-SCHEMA_VERSION = 2
-"""Raised whenever a column is added, removed or changes its type or meaning."""
+from vitscale.scaling.measurement import SCHEMA_VERSION, Measurement, Status
 
 
 def _column(name: str, kind: pa.DataType, *, optional: bool = False) -> pa.Field:

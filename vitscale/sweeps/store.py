@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vitscale import __version__
-from vitscale.scaling.measurement import Measurement
+from vitscale.scaling.measurement import SCHEMA_VERSION, Measurement
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps import bases, files
 from vitscale.sweeps.bases import BASE, MEASUREMENT
@@ -320,8 +320,6 @@ class Store:
 
         Raises `StoreError` in one sentence where nothing could be stored now.
         """
-        from vitscale.sweeps.schema import SCHEMA_VERSION
-
         self._make_folders()
         self._tidy()
         probe = f"tmp/{os.getpid()}-{secrets.token_hex(8)}"
@@ -453,8 +451,6 @@ class Store:
         self.place.put(_MARKER, _marker())
 
     def _version(self) -> int:
-        from vitscale.sweeps.schema import SCHEMA_VERSION
-
         try:
             marker = json.loads(self.place.read(_MARKER))
             found, version, made_by = (marker[k] for k in ("format", "schema_version", "made_by"))
@@ -479,8 +475,6 @@ class Store:
 
 
 def _marker() -> bytes:
-    from vitscale.sweeps.schema import SCHEMA_VERSION
-
     marker = {"format": _FORMAT, "schema_version": SCHEMA_VERSION, "made_by": __version__}
     return (json.dumps(marker) + "\n").encode()
 

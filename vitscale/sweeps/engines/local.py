@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from vitscale.scaling.data.catalog import check_trainable
 from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress, Speed
 from vitscale.scaling.recipe import Recipe, Trial
@@ -117,6 +116,8 @@ class LocalEngine:
         """Raise `ValueError`, with the way out, where `trial` cannot be trained here."""
         recipe = dataclasses.replace(trial.recipe, seed=0)
         if self._runner == "train" and recipe not in self._checked:
+            from vitscale.scaling.data.catalog import check_trainable
+
             check_trainable(recipe)  # which may read a folder of a million images
             self._checked.add(recipe)
 
