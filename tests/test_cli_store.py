@@ -86,3 +86,17 @@ def test_a_store_in_memory_is_fitted_and_shown_like_a_folder(plan, capsys):
 def test_what_is_no_store_is_refused(tmp_path, command, capsys):
     assert run(["store", command, str(tmp_path / "none")]) == 2
     assert "there is no store at" in capsys.readouterr().err
+
+
+def test_curves_of_many_files_wait_for_compaction(store, capsys, monkeypatch):
+    from vitscale.commands import status
+
+    monkeypatch.setattr(status, "_MOST_FILES", 1)
+    where = str(store.path)
+    assert run(["status", where]) == 0
+    assert f"make them one with: vitscale store compact {where}" in capsys.readouterr().out
+    assert run(["status", where, "--metric", "simulated_error"]) == 0
+    assert "simulated_error by shape" in capsys.readouterr().out
+    assert run(["store", "compact", where]) == 0
+    assert run(["status", where]) == 0
+    assert "simulated_error by shape" in capsys.readouterr().out

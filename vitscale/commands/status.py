@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _WATCH_EVERY_S = 2.0
 _LINE_EVERY_S = 10.0
 _MOST = 12
+_MOST_FILES = 1_000
+"""Single files of which curves are drawn without being asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Status:
     metric: str | None = None
     """Which metric to show curves of (default: the error most often measured)."""
     no_curves: bool = False
-    """Leave the curves out; they are what takes time in large stores."""
+    """Leave the curves out. Of more than 1,000 files they are left out unless --metric asks for them: reading
+    every row takes seconds, until the store is compacted."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -131,10 +134,19 @@ def _lines(store: "Store", status: "StoreStatus", command: Status) -> list[str]:
     if status.count("failed") or status.count("cancelled"):
         lines.append(f"  try them again with: vitscale resume {status.path}")
     if not command.no_curves and not status.problems:
-        from vitscale.sweeps.curves import curve_lines, error_curves
-
-        lines += curve_lines(*error_curves(store, command.metric))
+        lines += _curves(store, command.metric)
     return [*lines, *(f"  damaged: {p.path} {p.reason}" for p in status.problems)]
+
+
+def _curves(store: "Store", metric: str | None) -> list[str]:
+    files = store.single_files()
+    if files > _MOST_FILES and metric is None:
+        return [
+            f"  no curves of {files:,} files; make them one with: vitscale store compact {store.name}"
+        ]
+    from vitscale.sweeps.curves import curve_lines, error_curves
+
+    return curve_lines(*error_curves(store, metric))
 
 
 def _more(count: int, state: str) -> list[str]:

@@ -235,6 +235,10 @@ class Store:
             problems.append(Problem(path=where, reason="is missing; restore it from a copy"))
         return problems
 
+    def single_files(self) -> int:
+        """How many files of measurements have not been compacted."""
+        return len(self._singles())
+
     def compact(self) -> bases.Compaction | None:
         """Put all single files of measurements into one base file; see `vitscale.sweeps.bases`."""
         return bases.compact(self.place)
