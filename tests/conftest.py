@@ -16,3 +16,9 @@ os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 # A loaded machine must not fail a property, and in CI the same examples must be tried each time.
 settings.register_profile("vitscale", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("vitscale")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow files first, so that none of them is left for the end, when other processes have nothing to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -16,6 +16,7 @@ def fake_cluster(hosts: list[dict[str, Any]]) -> Iterator[str]:
 @contextlib.contextmanager
 def cluster_of(hosts: list[dict[str, Any]]) -> Iterator[Any]:
     """Ray's own `Cluster`, with `add_node` and `remove_node`; its head has nothing to give."""
+    import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(
@@ -27,6 +28,7 @@ def cluster_of(hosts: list[dict[str, Any]]) -> Iterator[Any]:
             cluster.add_node(**_SMALL, **host)
         yield cluster
     finally:
+        ray.shutdown()  # of a test that failed before its engine did
         cluster.shutdown()
 
 

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sweep_samples import star_plan
 
+from vitscale.scaling import failpoints
 from vitscale.scaling.progress import Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.config import plan_to_toml
@@ -128,6 +130,7 @@ def test_a_store_that_cannot_be_written_says_so(engine, store, monkeypatch):
     if has_processes(engine):
         store.path.joinpath("measurements").rename(store.path / "away")
     else:
+        monkeypatch.setattr(failpoints, "_passes", Counter())
         monkeypatch.setenv("VITSCALE_FAILPOINTS", "store.write=enospc")
     end = attempt(engine, trial, store)
     assert end.outcome == "unstorable" and str(store.path) in end.reason

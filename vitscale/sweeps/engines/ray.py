@@ -9,6 +9,7 @@ checkpoints. The hosts of a crew that loses one are let go of together.
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import queue
 import socket
@@ -36,6 +37,7 @@ _START_S = 30.0
 _LOOK_AGAIN_S = 5.0
 """How often the machines of the cluster are counted."""
 _LAST_WORDS_S = 3.0
+_SLICE_NAME = "ray.io/tpu-slice-name"
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -65,7 +67,7 @@ class Needs:
                     f"tpu={self.tpu!r} is no slice; write VERSION:TOPOLOGY, as v6e:4x4"
                 )
             if self.gpus or self.hosts > 1:
-                raise ValueError("a TPU slice has its own hosts; leave --hosts and --gpus out")
+                raise ValueError(f"tpu={self.tpu} has its own hosts; leave --hosts and --gpus out")
 
     @property
     def slice(self) -> tuple[str, str]:
@@ -176,6 +178,7 @@ class _Crew:
     started: list[Any] = dataclasses.field(default_factory=list)
     group: "PlacementGroup | None" = None
     slice_group: "SlicePlacementGroup | None" = None
+    slice_name: str = ""
     placed: Any = None
     trials: list[Trial] = dataclasses.field(default_factory=list)
     store: Store | None = None
@@ -399,11 +402,13 @@ class RayEngine:
             from ray.util.tpu import slice_placement_group
 
             version, topology = self._needs.slice
+            crew.slice_name, hosts = self._whole_slice()
             try:
                 crew.slice_group = slice_placement_group(
                     topology=topology,
                     accelerator_version=version,
                     head_reservation_timeout_s=_CONNECT_S,
+                    bundle_label_selector=[{_SLICE_NAME: crew.slice_name}] * hosts or None,
                 )
             except TimeoutError:
                 return None
@@ -417,6 +422,23 @@ class RayEngine:
             crew.placed = crew.group.ready()
         self._crews.append(crew)
         return crew
+
+    def _whole_slice(self) -> tuple[str, int]:
+        """Name and hosts of a TPU slice that has all its chips and none of our crews. By itself Ray may wait
+        for ever for the rest of a slice that has lost a host. ("", 0) where slices have no names."""
+        version, topology = self._needs.slice
+        slices: dict[str, list[float]] = {}
+        for node in self._ray.nodes():
+            labels = node.get("Labels") or {}
+            name, pod = labels.get(_SLICE_NAME, ""), labels.get("ray.io/tpu-pod-type", "")
+            if node["Alive"] and name and pod.startswith(f"{version.lower()}-"):
+                slices.setdefault(name, []).append(node["Resources"].get("TPU", 0.0))
+        chips = math.prod(int(side) for side in topology.split("x"))
+        taken = {crew.slice_name for crew in self._crews}
+        for name, hosts in slices.items():
+            if len(hosts) > 1 and sum(hosts) == chips and name not in taken:
+                return name, len(hosts)
+        return "", 0
 
     def _man(self, crew: _Crew) -> None:
         """Start the actors of a crew, and tell them of each other."""
