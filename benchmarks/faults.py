@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.markdown import table, write_between
+from benchmarks.measure import machine
 from vitscale.scaling.recipe import Recipe
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.plan import GridSweep, Plan
@@ -170,7 +171,7 @@ class Campaign:
 
 
 def campaign(
-    folder: Path, *, trials: int, kills: int, seed: int, workers: int = 2
+    folder: Path, *, trials: int, kills: int, seed: int, workers: int = 2, pause: float = 8.0
 ) -> dict[str, Any]:
     """Run it; the summary says what was done and whether the tables are equal."""
     target = plan(trials)
@@ -191,7 +192,7 @@ def campaign(
             if _is_done(store, target):
                 break
             fire.keep_up()
-            time.sleep(fire.rng.uniform(0.5, 8.0))
+            time.sleep(fire.rng.uniform(0.5, pause))
             fire.kill_one()
             killed = fire.done["children killed"] + fire.done["parents killed"]
             if killed % every == every - 1:
@@ -200,6 +201,7 @@ def campaign(
         fire.end()
     _vitscale("resume", str(fire.store), "--workers", "2")
     summary = {
+        "machine": machine(),
         "trials": trials,
         "kills": killed,
         "done": dict(sorted(fire.done.items())),
@@ -271,6 +273,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=8.0, help="longest time between kills, s")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--publish", action="store_true")
     arguments = parser.parse_args()
@@ -281,6 +284,7 @@ def main() -> None:
             kills=arguments.kills,
             seed=arguments.seed,
             workers=arguments.workers,
+            pause=arguments.pause,
         )
     text = json.dumps(summary, indent=1)
     print(text)

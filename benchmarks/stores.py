@@ -199,14 +199,18 @@ def _pyarrow(folder: Path) -> float:
 
 def sections(result: dict[str, Any]) -> dict[str, list[str]]:
     """The tables of docs/sweeps.md."""
-    fire = result["fire"]
+    fire = result.get("fire") or {}
     found = ("lost", "unreadable", "duplicates")
-    fire_lines = [
-        f"{fire['writers']} writers, {fire['kills']:,} SIGKILLs in {fire['wall_s'] / 60:.0f} minutes, "
-        f"{fire['acknowledged']:,} rows acknowledged: "
-        + ", ".join(f"{fire[name]:,} {name}" for name in found)
-        + f". ({fire['unacknowledged']:,} rows more were stored by a writer that died before it could tell.)"
-    ]
+    fire_lines = (
+        []
+        if not fire
+        else [
+            f"{fire['writers']} writers, {fire['kills']:,} SIGKILLs in {fire['wall_s'] / 60:.0f} minutes, "
+            f"{fire['acknowledged']:,} rows acknowledged: "
+            + ", ".join(f"{fire[name]:,} {name}" for name in found)
+            + f". ({fire['unacknowledged']:,} rows more were stored by a writer that died before it could tell.)"
+        ]
+    )
     header = (
         *("rows", "files", "`store_status()`", "`vitscale status`", "pyarrow reads the folder"),
         *(
@@ -233,7 +237,7 @@ def sections(result: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _machine(machine: dict[str, str]) -> str:
-    return f"Measured on {machine['date']} on two cores of one {machine['processor']}."
+    return f"Measured on {machine['date']} on one {machine['processor']}."
 
 
 def main() -> None:
@@ -247,7 +251,7 @@ def main() -> None:
     parser.add_argument("--table-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
     if not arguments.table_only:
-        result = json.loads(RESULT.read_text()) if arguments.only else {}
+        result = json.loads(RESULT.read_text()) if arguments.only and RESULT.exists() else {}
         result |= {"machine": machine(), "start_s": start_seconds()}
         if arguments.only != "fire":
             result["status"] = status_times(arguments.durations)
