@@ -25,6 +25,7 @@ from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.plan import Plan, StarSweep
 from vitscale.sweeps.run import Limits, RunReport
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.work import is_done
 
 SHARE = 1 / 3
 """What a round may cost, as a part of all that was spent before it: later rounds know more, so they may
@@ -68,7 +69,7 @@ def run_auto(
                 break
             chosen = found.plan
         done.append(chosen)
-        if not missing(chosen, store):
+        if is_done(store, chosen):
             continue
         left = goal.budget - spent_flops(done, store)
         hours = None if max_hours is None else max_hours - _hours(reports)
@@ -105,7 +106,7 @@ def next_look(plan: Plan, store: Store | None, goal: Goal) -> tuple[Plan, Look |
     if store is not None:
         refuse_unusable(plan, store, rounds)
         for recorded in rounds:
-            if missing(recorded, store):
+            if not is_done(store, recorded):
                 return recorded, None
     found = look(plan, rounds, store, goal)
     return found.plan or rounds[-1], found
@@ -157,7 +158,7 @@ def look(plan: Plan, done: Sequence[Plan], store: Store | None, goal: Goal) -> L
     if advised is None:
         why = advice.notes[0] if advice is not None and advice.notes else "nothing is left"
         return dataclasses.replace(found, ended=f"no further trial is worth its cost: {why}")
-    if not missing(advised, store):
+    if is_done(store, advised):
         what = "what is advised was tried, and diverged; lower the recipe's learning rate"
         return dataclasses.replace(found, ended=what)
     assert advice is not None
@@ -183,7 +184,7 @@ def _more_of_the_star(
     wider, left_out = affordable_part(
         dataclasses.replace(plan, name=round_name(plan, found.round)), goal.budget
     )
-    if found.round <= goal.rounds and missing(wider, store):
+    if found.round <= goal.rounds and not is_done(store, wider):
         return dataclasses.replace(found, plan=wider, why=_first(wider, left_out))
     ended = f"what the budget covers of the star cannot be fitted: {problem}"
     return dataclasses.replace(found, ended=ended)
@@ -337,12 +338,6 @@ def spent_flops(plans: Sequence[Plan], store: Store) -> float:
     ids = {trial.id for plan in plans for trial in plan.trials}
     facts = store.facts(ids)
     return math.fsum(each.spent_flops for found in facts.values() for each in found.values())
-
-
-def missing(plan: Plan, store: Store) -> bool:
-    """Whether `store` lacks some of `plan`."""
-    measured = store.measured_durations()
-    return any(not set(trial.durations) <= measured.get(trial.id, set()) for trial in plan.trials)
 
 
 def _shape(store: Store, plan: Plan, goal: Goal) -> tuple[Answer | None, str]:

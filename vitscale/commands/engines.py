@@ -10,7 +10,20 @@ if TYPE_CHECKING:
 EngineName = Literal["local", "ray"]
 
 
-class Asked(Protocol):
+class AskedHere(Protocol):
+    """The flags of processes on this machine."""
+
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def pack(self) -> int: ...
+    @property
+    def checkpoint_seconds(self) -> float: ...
+
+
+class Asked(AskedHere, Protocol):
     """The flags that say where trials run."""
 
     @property
@@ -23,14 +36,6 @@ class Asked(Protocol):
     def gpus(self) -> int: ...
     @property
     def tpu(self) -> str | None: ...
-    @property
-    def workers(self) -> int | None: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def pack(self) -> int: ...
-    @property
-    def checkpoint_seconds(self) -> float: ...
 
 
 def engine_for(command: Asked, execution: "Execution | None" = None) -> "LocalEngine | RayEngine":
@@ -53,6 +58,11 @@ def engine_for(command: Asked, execution: "Execution | None" = None) -> "LocalEn
         )
     if command.address is not None or command.hosts > 1 or command.gpus or command.tpu is not None:
         raise ValueError("--address, --hosts, --gpus and --tpu are for --engine ray; add it")
+    return local_engine(command, execution)
+
+
+def local_engine(command: AskedHere, execution: "Execution | None" = None) -> "LocalEngine":
+    """Worker processes on this machine."""
     from vitscale.sweeps.engines.local import LocalEngine
 
     return LocalEngine(

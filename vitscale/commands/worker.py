@@ -11,7 +11,6 @@ from vitscale.commands.output import output
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
-    from vitscale.sweeps.engines.local import LocalEngine
     from vitscale.sweeps.run import RunReport
     from vitscale.sweeps.store import Store
 
@@ -160,7 +159,7 @@ def _work(
     follow: bool = False,
     max_hours: float | None = None,
 ) -> int:
-    from vitscale.commands.engines import engine_for
+    from vitscale.commands.engines import engine_for, local_engine
     from vitscale.sweeps.display import report_lines, run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.work import recorded, work
@@ -171,7 +170,7 @@ def _work(
             f"{store.name} --submit"
         )
     trackers = open_trackers(command.track)
-    engine = engine_for(command) if isinstance(command, Resume) else _local(command)
+    engine = engine_for(command) if isinstance(command, Resume) else local_engine(command)
     preemption = Preemption(raising=KeyboardInterrupt)
     reports: list[RunReport] = []
     tracking = start_tracking(trackers, store)
@@ -201,18 +200,6 @@ def _work(
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if all(report.complete for report in reports) else 1
-
-
-def _local(command: Worker) -> "LocalEngine":
-    """A worker is on each machine by itself."""
-    from vitscale.sweeps.engines.local import LocalEngine
-
-    return LocalEngine(
-        workers=command.workers,
-        threads=command.threads,
-        pack=command.pack,
-        checkpoint_seconds=command.checkpoint_seconds,
-    )
 
 
 def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:

@@ -42,7 +42,7 @@ def work(
             left = None if max_hours is None else max_hours - (time.monotonic() - began) / 3600
             if left is not None and left <= 0:
                 return reports
-            if follow and _is_done(store, plan):
+            if follow and is_done(store, plan):
                 continue
             if plan.name not in seen:
                 seen.add(plan.name)
@@ -77,6 +77,7 @@ def recorded(store: Store, names: list[str] | None = None) -> list[Plan]:
     return [plan for plan in plans if not names or plan.name in names]
 
 
-def _is_done(store: Store, plan: Plan) -> bool:
+def is_done(store: Store, plan: Plan) -> bool:
+    """Whether `store` holds all of `plan`."""
     measured = store.measured_durations()
     return all(set(trial.durations) <= measured.get(trial.id, set()) for trial in plan.trials)
