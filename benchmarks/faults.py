@@ -1,12 +1,13 @@
 """A sweep of real, tiny trainings under fire, held against one that was left alone.
 
-    uv run python -m benchmarks.faults                       # 200 SIGKILLs, about 20 minutes on 2 cores
+    uv run python -m benchmarks.faults --ray                 # 200 SIGKILLs, about 30 minutes on 2 cores
     uv run python -m benchmarks.faults --kills 8 --trials 4  # what the tests run
 
-Several `vitscale worker` processes and a driver (`vitscale sweep`) share one store. Processes of theirs,
-drivers and workers and their children alike, are killed with SIGKILL at random moments, in the middle of
-training, of a checkpoint, of a write; between the kills the store is taken away and brought back
-(unwritable), the disk is filled, and the store is compacted. Who is gone is started again. In the end
+`vitscale worker` processes and drivers (`vitscale sweep`, with the local engine and, with --ray, on a Ray
+cluster of several nodes) share one store. Processes of theirs, drivers and workers and their children and
+whole Ray nodes, are killed with SIGKILL at random moments, in the middle of training, of a checkpoint, of
+a write; between the kills the store is taken away and brought back (unwritable), the disk is filled, and
+the store is compacted. Who is gone is started again. In the end
 the table must equal that of an undisturbed sweep, bit for bit, and no measurement may have been
 made twice.
 
@@ -15,6 +16,7 @@ it goes to results/faults.json and into docs/sweeps.md.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -30,6 +32,7 @@ from typing import Any
 
 from benchmarks.markdown import table, write_between
 from benchmarks.measure import machine
+from benchmarks.ray_cluster import SMALL, cluster_of
 from vitscale.scaling.recipe import Recipe
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.plan import GridSweep, Plan
@@ -83,12 +86,13 @@ def plan(trials: int) -> Plan:
 class Campaign:
     """Processes on one store, and what was done to them.
 
-    - `rng`: every choice comes from it.
+    - `rng`: every choice comes from it. `ray`: nodes that are killed too; None for none.
     """
 
     folder: Path
     rng: random.Random
     workers: int
+    ray: "RayNodes | None" = None
     done: Counter[str] = dataclasses.field(default_factory=Counter)
     processes: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
 
@@ -100,12 +104,15 @@ class Campaign:
         """Have a driver and the workers run; some start with a place to die at."""
         self.processes = [process for process in self.processes if process.poll() is None]
         while len(self.processes) < self.workers:
-            driver = self.rng.random() < 0.4
+            kinds = ["worker", "driver"] if self.ray is None else ["worker", "driver", "Ray driver"]
+            kind = self.rng.choice(kinds)
             options = ["--workers", "1", "--checkpoint-seconds", "1"]
             command = ["worker", str(self.store), *options]
-            if driver:
+            if kind != "worker":
                 toml = str(self.folder / "plan.toml")
                 command = ["sweep", "grid", toml, "--store", str(self.store), *options]
+            if kind == "Ray driver" and self.ray is not None:
+                command += ["--engine", "ray", "--address", self.ray.address]
             environment = dict(os.environ)
             if self.rng.random() < 0.3:
                 where = self.rng.choice(FAILPOINTS)
@@ -119,12 +126,18 @@ class Campaign:
                     env=environment,
                 )
             self.processes.append(process)
-            self.done["drivers started" if driver else "workers started"] += 1
+            self.done[f"{kind}s started"] += 1
 
     def kill_one(self) -> None:
-        """SIGKILL to a driver, a worker, or a child of one."""
+        """SIGKILL to a driver, a worker, or a child of one; or to a Ray node and all that runs on it."""
+        if self.ray is not None and self.rng.random() < 0.25:
+            self.ray.lose_one(self.rng)
+            self.done["Ray nodes killed"] += 1
+            return
         family = [p.pid for p in self.processes if p.poll() is None]
         children = [child for pid in family for child in _children(pid)]
+        if self.ray is not None:
+            children += self.ray.actors()
         victims = children if children and self.rng.random() < 0.7 else family
         if not victims:
             return
@@ -170,10 +183,58 @@ class Campaign:
             process.wait()
 
 
+class RayNodes:
+    """The nodes of a Ray cluster on this machine, one CPU each: lost by SIGKILL, and replaced."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        self.address: str = cluster.address
+
+    def lose_one(self, rng: random.Random) -> None:
+        """Kill a node other than the head, its raylet and its actors, and start another."""
+        from ray.exceptions import RayError
+
+        nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.unique_id)
+        node, actors = rng.choice(nodes), self.actors()
+        self._cluster.remove_node(node, allow_graceful=False)
+        for pid in set(actors) - set(self.actors()):  # of a node that is off, actors are off too
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(RayError):
+            self._cluster.add_node(num_cpus=1, **SMALL)
+
+    def actors(self) -> list[int]:
+        """Processes that train, or are about to."""
+        raylets = [
+            entry.process.pid
+            for node in self._cluster.worker_nodes
+            for entry in node.all_processes.get("raylet", ())
+        ]
+        return [child for pid in raylets for child in _children(pid) if _is_actor(child)]
+
+
 def campaign(
-    folder: Path, *, trials: int, kills: int, seed: int, workers: int = 2, pause: float = 8.0
+    folder: Path,
+    *,
+    trials: int,
+    kills: int,
+    seed: int,
+    workers: int = 2,
+    pause: float = 8.0,
+    ray: bool = False,
 ) -> dict[str, Any]:
     """Run it; the summary says what was done and whether the tables are equal."""
+    with contextlib.ExitStack() as stack:
+        nodes = None
+        if ray:
+            hosts = [{"num_cpus": 1}] * 2
+            nodes = RayNodes(stack.enter_context(cluster_of(hosts)))
+        fire = Campaign(folder, random.Random(seed), workers, nodes)
+        return _campaign(fire, trials, kills, pause)
+
+
+def _campaign(fire: Campaign, trials: int, kills: int, pause: float) -> dict[str, Any]:
+    folder = fire.folder
     target = plan(trials)
     (folder / "plan.toml").write_text(plan_to_toml(target))
     calm = folder / "calm"
@@ -181,7 +242,6 @@ def campaign(
     _vitscale("sweep", "grid", str(folder / "plan.toml"), "--store", str(calm), "--workers", "2")
     calm_s = time.monotonic() - began
 
-    fire = Campaign(folder, random.Random(seed), workers)
     store = Store.open(fire.store, create=True)
     store.prepare()
     store.record_plan(target.name, plan_to_toml(target))
@@ -194,7 +254,7 @@ def campaign(
             fire.keep_up()
             time.sleep(fire.rng.uniform(0.5, pause))
             fire.kill_one()
-            killed = fire.done["children killed"] + fire.done["parents killed"]
+            killed = sum(count for what, count in fire.done.items() if what.endswith(" killed"))
             if killed % every == every - 1:
                 fire.rng.choice([fire.take_the_store_away, fire.fill_the_disk, fire.compact])()
     finally:
@@ -259,6 +319,13 @@ def _vitscale(*arguments: str) -> None:
         raise RuntimeError(f"vitscale {' '.join(arguments)}: {process.stdout}{process.stderr}")
 
 
+def _is_actor(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
+
+
 def _children(pid: int) -> list[int]:
     try:
         return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -274,6 +341,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pause", type=float, default=8.0, help="longest time between kills, s")
+    parser.add_argument("--ray", action="store_true", help="on the nodes of a Ray cluster too")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--publish", action="store_true")
     arguments = parser.parse_args()
@@ -285,6 +353,7 @@ def main() -> None:
             seed=arguments.seed,
             workers=arguments.workers,
             pause=arguments.pause,
+            ray=arguments.ray,
         )
     text = json.dumps(summary, indent=1)
     print(text)

@@ -33,7 +33,7 @@ WAIT_S = 120.0
 def ray_address() -> Iterator[str]:
     """A cluster of two hosts on loopback, of one CPU each."""
     pytest.importorskip("ray")
-    from ray_cluster import fake_cluster
+    from benchmarks.ray_cluster import fake_cluster
 
     with fake_cluster([{"num_cpus": 1}, {"num_cpus": 1}]) as address:
         yield address

@@ -595,12 +595,14 @@ def _answers(host: str, port: int) -> bool:
 
 
 def _machines(nodes: Sequence[Mapping[str, float]]) -> str:
-    """The machines of a cluster in words: 2 with 8 CPU and 1 GPU, ..."""
-    kinds = Counter(
-        " and ".join(f"{node[name]:g} {name}" for name in ("CPU", "GPU", "TPU") if node.get(name))
-        for node in nodes
-    )
-    return ", ".join(f"{count} with {kind or 'nothing'}" for kind, count in kinds.items()) or "none"
+    """The machines of a cluster that have anything to give, largest first: 2 with 8 CPU and 1 GPU, ..."""
+    kinds = Counter(tuple(node.get(name, 0.0) for name in ("GPU", "TPU", "CPU")) for node in nodes)
+    words = []
+    for gpus, tpus, cpus in sorted((kind for kind in kinds if any(kind)), reverse=True):
+        parts = [f"{cpus:g} CPU", f"{gpus:g} GPU", f"{tpus:g} TPU"]
+        said = " and ".join(part for part in parts if not part.startswith("0 "))
+        words.append(f"{kinds[gpus, tpus, cpus]} with {said}")
+    return ", ".join(words) or "nothing to give"
 
 
 def _as_dict(event: Progress | Attempt) -> dict[str, Any]:
