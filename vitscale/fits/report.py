@@ -28,7 +28,7 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
         )
         rows.append((name, _exponent(dimension), _optimum(dimension), points))
     lines += aligned(rows)
-    lines += _sharing(fit)
+    lines += sharing_lines(fit)
     lines.append(
         f"  noise of one network's durations: correlation {fit.correlation:.2f} +- "
         f"{fit.correlation_sd:.2f}, by the residuals of all dimensions; the intervals allow for it"
@@ -36,7 +36,7 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     lines += [f"  check: {sentence}" for sentence in checks]
     lines += [f"  caution: {flag.sentence}" for flag in fit.flags]
     lines += [f"  note: {note}" for note in fit.notes]
-    return [*lines, f"  conclusion: {_conclusion(fit)}"]
+    return [*lines, f"  conclusion: {conclusion(fit)}"]
 
 
 def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:
@@ -54,7 +54,7 @@ def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:
     return lines
 
 
-def _conclusion(fit: StarFit) -> str:
+def conclusion(fit: StarFit) -> str:
     """What to do with the fit, in a sentence."""
     leant = [
         name
@@ -94,7 +94,7 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _sharing(fit: StarFit) -> list[str]:
+def sharing_lines(fit: StarFit) -> list[str]:
     """Whether the dimensions could share c, or c and eps, and what that would give."""
     lines = []
     without = [name for name, found in fit.dimensions.items() if found.x_star is None]

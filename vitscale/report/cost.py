@@ -1,0 +1,87 @@
+"""What was measured, and what it cost, as facts and a table."""
+
+import pandas as pd
+
+from vitscale.report.numbers import power
+from vitscale.report.page import Table
+from vitscale.report.source import StarSource
+
+
+def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, str], ...]:
+    """Facts by name. `price`: of an hour of training, in any currency."""
+    table, rows = source.table, source.rows
+    if rows is None:
+        arms = table.groupby("dimension", sort=False)["x"].nunique()
+        sizes = ", ".join(f"{count} of {name}" for name, count in arms.items())
+        return (
+            ("points", f"{len(table)}"),
+            ("sizes", sizes),
+            ("cost", "not told by a table; a store of vitscale's own keeps it"),
+        )
+    runs = rows.drop_duplicates(["trial_id", "examples"])
+    seconds = float(rows.groupby("trial_id")["train_seconds"].max().sum())
+    evaluation = float(runs["eval_seconds"].sum())
+    diverged = rows[rows["status"] == "diverged"]["trial_id"].nunique()
+    alone = float(runs["train_flops"].sum())
+    spent = float(runs["spent_flops"].sum())
+    facts = [
+        ("trials", f"{rows['trial_id'].nunique()} networks, {len(runs)} durations"),
+        ("measurements", f"{len(rows)}, of {rows['metric'].nunique()} metrics"),
+        ("training compute", f"{power(spent)} FLOPs"),
+        (
+            "training time",
+            f"{seconds / 3600:.3g} hours of one device (evaluation {evaluation / 3600:.2g})",
+        ),
+    ]
+    if price is not None:
+        facts.append(("training price", f"{price * seconds / 3600:,.2f}, at {price:g} an hour"))
+    if alone > spent:
+        facts.append(
+            (
+                "saved by shared trunks",
+                f"{100 * (1 - spent / alone):.0f}% of the compute of separate runs",
+            )
+        )
+    facts.append(("diverged", f"{diverged} of them" if diverged else "none"))
+    return tuple(facts)
+
+
+def trial_table(source: StarSource) -> tuple[Table, ...]:
+    """The networks of a store, one a row; nothing for a table of one's own."""
+    if source.rows is None:
+        return ()
+    metric = source.fit_file.fit.metric
+    rows = tuple(_row(group, metric) for _, group in source.rows.groupby("trial_id", sort=False))
+    header = (
+        "trial",
+        "width × depth × MLP",
+        "seed",
+        "parameters",
+        "longest, examples",
+        f"{metric} there",
+        "FLOPs spent",
+        "state",
+    )
+    return (Table(header, rows, f"All {len(rows)} networks"),)
+
+
+def _row(group: pd.DataFrame, metric: str) -> tuple[str, ...]:
+    first = group.iloc[0]
+    own = group[(group["metric"] == metric) & (group["status"] == "ok")].sort_values("examples")
+    value = "-"
+    if len(own):
+        last = own.iloc[-1]
+        value = f"{last['value']:.4g}"
+        if pd.notna(last["value_sd"]):
+            value += f" ± {last['value_sd']:.2g}"
+    bad = group[group["status"] == "diverged"]
+    return (
+        str(first["trial_id"])[:12],
+        f"{first['width']} × {first['depth']} × {first['mlp_dim']}",
+        f"{first['seed']}",
+        f"{first['params']:,}",
+        f"{group['examples'].max():,}",
+        value,
+        f"{group.drop_duplicates('examples')['spent_flops'].sum():.3g}",
+        f"diverged: {bad.iloc[0]['reason']}" if len(bad) else "measured",
+    )

@@ -1,0 +1,43 @@
+"""What a report is of: a fitted star, the table behind it, and what is known of how it was measured."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from vitscale.fits.fit_file import FitFile
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StarSource:
+    """A star's measurements and their fit.
+
+    - `name`: what the user called it. `table`: the star, as it was fitted.
+    - `rows`: all rows of its store; None where it is a table of one's own.
+    - `plans`: texts of the plans that the store was filled by.
+    - `sha256`: of the measurements.
+    """
+
+    name: str
+    fit_file: FitFile
+    table: pd.DataFrame
+    sha256: str
+    rows: pd.DataFrame | None = None
+    plans: tuple[str, ...] = ()
+
+
+def rows_sha256(rows: pd.DataFrame) -> str:
+    """Hash of what a store's rows say, whatever files and order they lie in."""
+    columns = ["trial_id", "examples", "metric", "status", "value"]
+    facts = rows[columns].sort_values(columns[:3], kind="stable")
+    return hashlib.sha256(facts.to_csv(index=False).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file, or of the files of a folder in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.read_bytes())
+    return digest.hexdigest()

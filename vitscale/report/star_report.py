@@ -1,0 +1,369 @@
+"""What a report says of a star: the shape for a budget, and everything that speaks for or against it."""
+
+import json
+import shlex
+from collections.abc import Callable
+
+import pandas as pd
+
+from vitscale.fits import plots
+from vitscale.fits.answer import Answer, answer, show_interval
+from vitscale.fits.confidence import confidence
+from vitscale.fits.export import FILES, emit
+from vitscale.fits.frontier import FrontierFit, fit_frontier
+from vitscale.fits.prediction.backtest_result import Backtest
+from vitscale.fits.report import conclusion, isoflop_lines, sharing_lines
+from vitscale.fits.rule import Rule
+from vitscale.fits.star_fit import DimensionFit, StarFit
+from vitscale.report.cost import cost, trial_table
+from vitscale.report.numbers import power, short
+from vitscale.report.page import Check, Config, Page, Picture, Table
+from vitscale.report.pictures import picture
+from vitscale.report.provenance import provenance
+from vitscale.report.source import StarSource
+
+TIMES = (1.0, 10.0, 100.0)
+"""Budgets that a report answers besides, as multiples of the most compute measured in one run."""
+
+_HOW = {
+    "timm-folder": 'timm.create_model("local-dir:FOLDER"), with this as FOLDER/config.json',
+    "huggingface": "transformers.AutoConfig.from_pretrained(FOLDER), with this as FOLDER/config.json",
+    "big_vision": "the keys of a big_vision config that decide its model",
+    "json": "what vitscale itself reads back",
+}
+
+
+def star_page(
+    source: StarSource,
+    *,
+    flops: float | None = None,
+    backtest: Backtest | None = None,
+    price: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Page:
+    """The report of `source`.
+
+    - `flops`: the budget asked about, in training FLOPs; by default ten times the most that one run measured.
+    - `backtest`: of the same star, where one was made. `price`: of an hour of training, for the cost.
+    - `say`: told what is being done.
+
+    Raises `ValueError` where `flops` is no budget that the rule can answer.
+    """
+    fit, measured = source.fit_file.fit, source.fit_file.measured_flops()
+    rule, why_not = _rule(source)
+    budget = flops if flops is not None else 10 * measured if measured else None
+    found = None
+    if rule is not None and budget is not None:
+        found = answer(rule, budget, source.fit_file.setting, measured_flops=measured)
+    say("drawing the figures")
+    pictures = tuple(_pictures(source, rule, found, backtest))
+    parts = {
+        "title": f"vitscale report: {source.name}",
+        "pictures": pictures,
+        "checks": tuple(_checks(source, found, backtest)),
+        "cost": cost(source, price=price),
+        "tables": (_exponents(fit), *trial_table(source)),
+        "provenance": provenance(source),
+        "commands": _commands(source, budget),
+        "files": tuple(Config(f"plan {k}", text) for k, text in enumerate(source.plans, 1)),
+    }
+    if found is None or rule is None:
+        return _without_answer(fit, why_not, parts)
+    sure = confidence(found, fit, measured_flops=measured)
+    return Page(
+        asked=f"Which Vision Transformer should be trained with {power(found.flops)} training FLOPs? By the measurements in {source.name}:",
+        headline=f"Width {found.shape.width}, depth {found.shape.depth}, MLP size {found.shape.mlp_dim}",
+        answer=(_described(found),),
+        sizes=_sizes(found, rule),
+        confidence=sure.standing,
+        reasons=sure.reasons,
+        more=_budgets(rule, source, measured),
+        configs=_configs(found),
+        **parts,
+    )
+
+
+def _rule(source: StarSource) -> tuple[Rule | None, str]:
+    """The rule of the fit, or why there is none."""
+    try:
+        return source.fit_file.rule(), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _without_answer(fit: StarFit, why: str, parts: dict) -> Page:
+    reason = why or "The unit of compute is not known in FLOPs, so no budget can be answered."
+    return Page(
+        asked="Which Vision Transformer should be trained?",
+        headline="These measurements do not give a shape",
+        answer=(reason[0].upper() + reason[1:] + ".", f"{conclusion(fit)}."),
+        sizes=None,
+        confidence="poor",
+        reasons=("There is no shape to trust.",),
+        more=None,
+        configs=(),
+        **parts,
+    )
+
+
+def _described(found: Answer) -> str:
+    shape, setting = found.shape, found.setting
+    return (
+        f"{shape.heads} heads of {shape.head_dim} channels, patches of {shape.patch} on images of "
+        f"{setting.image_size} pixels: {short(found.params)} parameters, {short(found.forward_flops)} FLOPs an image "
+        f"forward. Train on {short(found.images)} images (training FLOPs = 3 × forward FLOPs × images)."
+    )
+
+
+def _sizes(found: Answer, rule: Rule) -> Table:
+    rows = [
+        (
+            name,
+            f"{getattr(found.shape, name):,}",
+            *_ends(show_interval(size)),
+            f"{show_interval(rule.exponents[name])}",
+        )
+        for name, size in found.sizes.items()
+    ]
+    level = next(iter(found.sizes.values())).level
+    header = ("dimension", "take", "the rule says", f"{100 * level:g}% interval", "exponent s")
+    return Table(header, tuple(rows), "What the rule says, before rounding to what hardware likes")
+
+
+def _ends(shown: str) -> tuple[str, str]:
+    """An interval as it is shown, as the estimate and the rest."""
+    estimate, _, rest = shown.partition(" ")
+    return estimate, rest.strip("[]()").replace(", ", " to ") or "exact"
+
+
+def _budgets(rule: Rule, source: StarSource, measured: float | None) -> Table | None:
+    if not measured:
+        return None
+    rows = []
+    for times in TIMES:
+        try:
+            found = answer(rule, times * measured, source.fit_file.setting, measured_flops=measured)
+        except ValueError:
+            continue
+        sure = confidence(found, source.fit_file.fit, measured_flops=measured)
+        shape = found.shape
+        rows.append(
+            (
+                power(found.flops),
+                f"{times:g}×",
+                f"{shape.width} × {shape.depth} × {shape.mlp_dim}",
+                short(found.params),
+                short(found.images),
+                {"good": "well determined", "care": "with care", "poor": "poorly"}[sure.standing],
+            )
+        )
+    header = (
+        "training FLOPs",
+        "of the most measured",
+        "width × depth × MLP",
+        "parameters",
+        "images",
+        "trust",
+    )
+    return Table(header, tuple(rows), "Shapes for other budgets, by the same rule")
+
+
+def _configs(found: Answer) -> tuple[Config, ...]:
+    setting = found.setting
+    options = {
+        "image_size": setting.image_size,
+        "readout": setting.readout,
+        "channels": setting.channels,
+    }
+    return tuple(
+        Config(
+            FILES[name],
+            json.dumps(emit(found.shape, name, **options), indent=2),
+            _HOW.get(name, ""),
+        )
+        for name in FILES
+    )
+
+
+def _exponents(fit: StarFit) -> Table:
+    rows = tuple(
+        (
+            name,
+            _ends(show_interval(found.s))[0],
+            _ends(show_interval(found.s))[1],
+            "yes" if found.identified else "no",
+            "none" if found.x_star is None else show_interval(found.x_star.x),
+            f"{found.n} of {found.models} networks",
+            f"{100 * found.rms:.2g}%",
+        )
+        for name, found in fit.dimensions.items()
+    )
+    header = (
+        "dimension",
+        "exponent s",
+        f"{100 * fit.level:g}% interval",
+        "identified",
+        f"best size at {fit.t_ref:.3g} {fit.compute_unit}",
+        "points",
+        "off by (rms)",
+    )
+    return Table(header, rows, "The fitted laws")
+
+
+def _checks(source: StarSource, found: Answer | None, test: Backtest | None) -> list[Check]:
+    fit = source.fit_file.fit
+    checks = []
+    for name, dimension in fit.dimensions.items():
+        if dimension.identified:
+            said = f"{name}: the data decide how it grows with compute, s = {show_interval(dimension.s)}."
+            checks.append(Check("good", said))
+        else:
+            said = f"{name}: the data do not decide how it grows with compute ({show_interval(dimension.s)})."
+            checks.append(Check("poor", said))
+    checks += [Check("care", _sentence(flag.sentence)) for flag in fit.flags]
+    if found is not None:
+        checks += [Check("care", _sentence(warning)) for warning in found.warnings]
+    checks += [Check("care", _sentence(note)) for note in fit.notes]
+    if test is not None:
+        low, high = test.coverage_range
+        standing = (
+            "good" if (high >= test.level and low <= test.level) or low > test.level else "care"
+        )
+        checks.append(Check(standing, f"Back-test: {test.conclusion}"))
+    checks += [
+        Check("good", f"A second method, IsoFLOP profiles: {_sentence(line)}")
+        for line in isoflop_lines(source.table, fit)
+    ]
+    checks += [Check("good", _sentence(line.strip())) for line in sharing_lines(fit)]
+    noise = (
+        f"Durations of one network share noise with a correlation of {fit.correlation:.2f} ± "
+        f"{fit.correlation_sd:.2f} (one standard deviation); the intervals allow for it."
+    )
+    return [*checks, Check("good", noise)]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def _pictures(
+    source: StarSource, rule: Rule | None, found: Answer | None, test: Backtest | None
+) -> list[Picture]:
+    fit = source.fit_file.fit
+    drawn = []
+    if rule is not None:
+        marks = {} if found is None else {"this answer": (found.shape, found.flops)}
+        in_flops = rule.start.flops_per_unit is not None
+        drawn.append(
+            picture(
+                "The best size at every budget",
+                lambda: plots.optimal_shape_figure(rule, fit, compare=marks if in_flops else {}),
+                alt="Optimal size against training compute, a panel for each dimension. "
+                + " ".join(
+                    f"{n} grows as compute to the {show_interval(s)}."
+                    for n, s in rule.exponents.items()
+                ),
+                how="Lines are the rule, bands its intervals; dashed and hatched where it reaches beyond the compute that was measured. The mark is the answer above.",
+            )
+        )
+    drawn.append(
+        picture(
+            "Every measurement, and the law along it",
+            lambda: plots.star_figure(source.table, fit),
+            alt=f"{fit.metric} against size for each dimension, a curve for each training length, with residuals below. "
+            + " ".join(_arm(name, found) for name, found in fit.dimensions.items()),
+            how="Points are measured networks, curves the fitted law; diamonds mark the size with the least error at each length. Residuals without a pattern are what a good fit looks like.",
+        )
+    )
+    drawn.append(
+        picture(
+            "How well each exponent is known",
+            lambda: plots.profile_figure(fit),
+            alt="Profile of the deviance against the exponent s of each dimension. "
+            + " ".join(f"{n}: {show_interval(f.s)}." for n, f in fit.dimensions.items()),
+            how="The deeper and narrower the valley, the better the data decide the exponent; where the curve stays below the line, nothing bounds it.",
+        )
+    )
+    frontier = _frontier(source.rows, fit)
+    if frontier is not None:
+        drawn.append(frontier)
+    if test is not None:
+        drawn.append(
+            picture(
+                "What earlier predictions were worth",
+                lambda: plots.backtest_figure(test, metric=fit.metric),
+                alt=f"Predicted against measured {fit.metric} of runs that were left out. {test.conclusion}",
+                how="The largest runs were left out of the fit and predicted from the rest. On the diagonal a prediction is right; bars are its interval.",
+            )
+        )
+    return drawn
+
+
+def _arm(name: str, found: DimensionFit) -> str:
+    best = (
+        "no best size within the data"
+        if found.x_star is None
+        else f"best size {show_interval(found.x_star.x)}"
+    )
+    return f"{name}: {found.models} networks, {best}."
+
+
+def _frontier(rows: pd.DataFrame | None, fit: StarFit) -> Picture | None:
+    if rows is None:
+        return None
+    ok = rows[(rows["status"] == "ok") & (rows["metric"] == fit.metric)]
+    compute, error = ok["train_flops"].to_numpy(float), ok["value"].to_numpy(float)
+    model = ok["trial_id"].to_numpy()
+    law: FrontierFit | None = None
+    try:
+        law = fit_frontier(compute, error, model=model, resamples=0)
+        told = f"The least error falls along a {law.law} law."
+    except ValueError:
+        told = "Too few runs lie on the frontier for a law."
+    return picture(
+        "The least error that compute buys",
+        lambda: plots.frontier_figure(
+            compute,
+            error,
+            fit=law,
+            size=ok["params"].to_numpy(float),
+            model=model,
+            metric=fit.metric,
+        ),
+        alt=f"{fit.metric} against training compute of {len(ok)} runs, with the Pareto frontier. {told}",
+        how="Each point is a run, coloured by its parameters; runs of one network are joined. Ringed points are those that no cheaper run beats. "
+        + told,
+    )
+
+
+def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str], ...]:
+    where = shlex.quote(source.name)
+    found = []
+    if source.plans:
+        kind = "grid" if "[grid]" in source.plans[0] else "star"
+        found.append(
+            (
+                f"vitscale sweep {kind} plan.toml --store {where}",
+                "Train it (again), from a plan below saved as plan.toml; what is measured is not trained again.",
+            )
+        )
+    found.append((f"vitscale fit {where} --out fit.json", "Fit the laws."))
+    if budget is not None:
+        found.append(
+            (
+                f"vitscale shape --fit fit.json --flops {power(budget)} --emit my-vit",
+                "The shape for this budget, and its configs.",
+            )
+        )
+        found.append(
+            (f"vitscale report {where} --flops {power(budget)} --out report.html", "This report.")
+        )
+    if source.rows is not None:
+        spent = source.rows.drop_duplicates(["trial_id", "examples"])["spent_flops"].sum()
+        found.append(
+            (
+                f"vitscale advise {where} --budget {power(spent / 2)} --out more.toml",
+                "What to measure next, for half of what was spent.",
+            )
+        )
+    return tuple(found)
