@@ -20,6 +20,7 @@ from vitscale.commands import (
     import_runs,
     quickstart,
     rehearse,
+    report,
     reproduce,
     shape,
     shapefinder,
@@ -43,6 +44,8 @@ Command = (
     | Annotated[store.StoreCommand, subcommand("store")]
     | Annotated[import_runs.Import, subcommand("import")]
     | Annotated[fit.Fit, subcommand("fit")]
+    | Annotated[report.Report, subcommand("report")]
+    | Annotated[report.Demo, subcommand("demo")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
@@ -63,6 +66,8 @@ _RUN: dict[type, Callable[[Any], int]] = {
     store.StoreCommand: store.run,
     import_runs.Import: import_runs.run,
     fit.Fit: fit.run,
+    report.Report: report.run_report,
+    report.Demo: report.run_demo,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,

@@ -2,17 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from vitscale.commands.fit_law import given_flags, run_law
 from vitscale.commands.output import output
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from vitscale.fits.fit_file import FitFile
+from vitscale.commands.star_source import Columns, fit_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +92,18 @@ def run(command: Fit) -> int:
 def _run_star(command: Fit) -> int:
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.report import fit_lines, isoflop_lines
+    from vitscale.sources import read_source
 
-    result, table = _fit_source(command)
+    columns = Columns(**{f.name: getattr(command, f.name) for f in dataclasses.fields(Columns)})
+    result, table = fit_source(
+        read_source(command.source),
+        command.source,
+        columns,
+        include_center=not command.no_center,
+        t_ref=command.t_ref,
+        level=command.level,
+        resamples=command.resamples,
+    )
     lines, content = fit_lines(result.fit, isoflop_lines(table, result.fit)), result.to_dict()
     test = None
     if command.backtest:
@@ -125,57 +131,3 @@ def _run_star(command: Fit) -> int:
     lines += [f"wrote {path}" for path in written]
     output(command.json, content, lambda: lines)
     return 0
-
-
-def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
-    """Fit a store (with the starting point of its grid, if it has one) or a table."""
-    from vitscale.fits.fit_file import FitFile
-    from vitscale.fits.shape_law import fit_star
-    from vitscale.fits.store_fit import fit_store
-    from vitscale.fits.store_tables import is_store
-    from vitscale.fits.tables import star_table
-    from vitscale.sources import read_source
-
-    options: dict[str, Any] = {
-        "include_center": not command.no_center,
-        "t_ref": command.t_ref,
-        "level": command.level,
-        "resamples": command.resamples,
-    }
-    frame = read_source(command.source)
-    mapped = {
-        "--x": command.x,
-        "--dimension": command.dimension,
-        "--compute": command.compute,
-        "--error": command.error,
-        "--is-center": command.is_center,
-        "--model": command.model,
-        "--flops-per-unit": command.flops_per_unit,
-    }
-    if is_store(frame):
-        given = [flag for flag, value in mapped.items() if value is not None]
-        if given:
-            raise ValueError(
-                f"{', '.join(given)} maps the columns of a table, but {command.source} is a store, "
-                f"whose columns are known; choose its rows with --metric and --recipe"
-            )
-        return fit_store(frame, metric=command.metric, recipe=command.recipe, **options)
-    for flag, value in (("--metric", command.metric), ("--recipe", command.recipe)):
-        if value is not None:
-            raise ValueError(
-                f"{flag} {value} chooses among the rows of a store, but {command.source} is not "
-                f"one; name its columns with --x, --compute and --error instead"
-            )
-    table = star_table(
-        frame,
-        dimension=command.dimension,
-        x=command.x,
-        compute=command.compute,
-        error=command.error,
-        is_center=command.is_center,
-        model=command.model,
-        flops_per_unit=command.flops_per_unit,
-    )
-    from vitscale.fits.answer import Setting
-
-    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table

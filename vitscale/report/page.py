@@ -8,6 +8,7 @@ import base64
 import dataclasses
 import importlib.resources
 from pathlib import Path
+from typing import Literal
 
 from vitscale.fits.confidence import Standing
 from vitscale.fits.export import replace_text
@@ -21,9 +22,9 @@ WORDS: dict[Standing, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """A sentence on what speaks for or against the answer."""
+    """A sentence on what speaks for the answer or against it, or a note that does neither."""
 
-    standing: Standing
+    standing: Standing | Literal["note"]
     sentence: str
 
 

@@ -2,11 +2,16 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from vitscale.fits.fit_file import FitFile
+from vitscale.fits.store_tables import is_store
+from vitscale.scaling.shape import Shape
+from vitscale.sweeps.places.place import is_remote
+from vitscale.sweeps.store import Store
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,6 +22,8 @@ class StarSource:
     - `rows`: all rows of its store; None where it is a table of one's own.
     - `plans`: texts of the plans that the store was filled by.
     - `sha256`: of the measurements.
+    - `commands`: to make the report again, with what each does, where it is not by name.
+    - `compare`: shapes to show beside the answer, by name, each with its training FLOPs.
     """
 
     name: str
@@ -25,6 +32,25 @@ class StarSource:
     sha256: str
     rows: pd.DataFrame | None = None
     plans: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+    compare: Mapping[str, tuple[Shape, float]] = dataclasses.field(default_factory=dict)
+
+
+def read_star_source(
+    name: str, frame: pd.DataFrame, fit_file: FitFile, table: pd.DataFrame
+) -> StarSource:
+    """What `name` holds beside the rows in `frame`, with their fit."""
+    if not is_store(frame):
+        return StarSource(name=name, fit_file=fit_file, table=table, sha256=file_sha256(Path(name)))
+    known = is_remote(name) or (Path(name) / "store.json").exists()
+    return StarSource(
+        name=name,
+        fit_file=fit_file,
+        table=table,
+        sha256=rows_sha256(frame),
+        rows=frame,
+        plans=tuple(Store.open(name).recorded_plans()) if known else (),
+    )
 
 
 def rows_sha256(rows: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ from vitscale.report.page import Check, Config, Page, Picture, Table
 from vitscale.report.pictures import picture
 from vitscale.report.provenance import provenance
 from vitscale.report.source import StarSource
+from vitscale.scaling.shape import DIMENSIONS
 
 TIMES = (1.0, 10.0, 100.0)
 """Budgets that a report answers besides, as multiples of the most compute measured in one run."""
@@ -231,19 +232,22 @@ def _checks(source: StarSource, found: Answer | None, test: Backtest | None) -> 
         )
         checks.append(Check(standing, f"Back-test: {test.conclusion}"))
     checks += [
-        Check("good", f"A second method, IsoFLOP profiles: {_sentence(line)}")
+        Check("note", f"By a second method, IsoFLOP profiles, for {_sentence(line)}")
         for line in isoflop_lines(source.table, fit)
     ]
-    checks += [Check("good", _sentence(line.strip())) for line in sharing_lines(fit)]
+    checks += [Check("note", _sentence(line.strip())) for line in sharing_lines(fit)]
     noise = (
         f"Durations of one network share noise with a correlation of {fit.correlation:.2f} ± "
         f"{fit.correlation_sd:.2f} (one standard deviation); the intervals allow for it."
     )
-    return [*checks, Check("good", noise)]
+    return [*checks, Check("note", noise)]
 
 
 def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+    """`text` as a sentence; a name at its beginning, such as mlp_dim, stays as it is."""
+    first = text.split(maxsplit=1)[0].rstrip(":")
+    start = text if first in DIMENSIONS else text[0].upper() + text[1:]
+    return start if text.endswith(".") else f"{start}."
 
 
 def _pictures(
@@ -253,6 +257,7 @@ def _pictures(
     drawn = []
     if rule is not None:
         marks = {} if found is None else {"this answer": (found.shape, found.flops)}
+        marks |= source.compare
         in_flops = rule.start.flops_per_unit is not None
         drawn.append(
             picture(
@@ -337,6 +342,8 @@ def _frontier(rows: pd.DataFrame | None, fit: StarFit) -> Picture | None:
 
 
 def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str], ...]:
+    if source.commands:
+        return source.commands
     where = shlex.quote(source.name)
     found = []
     if source.plans:

@@ -1,0 +1,135 @@
+"""`vitscale report` and `vitscale demo`."""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from vitscale.commands.output import output
+from vitscale.commands.star_source import Columns, fit_source
+
+if TYPE_CHECKING:
+    from vitscale.report.page import Page
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """One self-contained HTML page: the shape for a budget, what speaks for it and against, what was measured,
+    what it cost, and how to make it again. Needs no network, prints well.
+
+    SOURCE is a store or a table, as for `vitscale fit`.
+
+    Examples:  vitscale report runs/laptop --out report.html
+               vitscale report runs/laptop --flops 1e16 --price 2.5 --open
+               vitscale report sovit_star_sweep.csv --compute forward_gflops --like "ViT-g/14 x 16e9"
+    """
+
+    source: Positional[str]
+    """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("report.html")
+    """File to write."""
+    flops: float | None = None
+    """Budget to answer, in training FLOPs (default: 10 times the most compute that one run measured)."""
+    like: str | None = None
+    """Budget of a known training run, as "ViT-g/14 x 16e9" (model x images seen)."""
+    price: float | None = None
+    """Price of an hour of training on one device, in any currency, to say what the measurements cost."""
+    no_backtest: bool = False
+    """Do not check the law by leaving out the largest runs, which takes some seconds."""
+    open: bool = False
+    """Show the page in the browser."""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """The report of the published star sweep of Getting ViT in Shape: in seconds, without any training.
+
+    Example:  vitscale demo
+    """
+
+    out: Annotated[Path, arg(aliases=["-o"])] = Path("vitscale-demo.html")
+    """File to write."""
+    no_open: bool = False
+    """Do not show the page in the browser."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def run_report(command: Report) -> int:
+    from vitscale.fits.rule import flops_like
+    from vitscale.report.source import read_star_source
+    from vitscale.report.star_report import star_page
+    from vitscale.sources import read_source
+
+    if command.flops is not None and command.like is not None:
+        raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
+    _refuse_other_names(command.out)
+    flops = flops_like(command.like) if command.like is not None else command.flops
+    _say(f"reading {command.source}")
+    frame = read_source(command.source)
+    _say("fitting eq. (2) to each dimension of the star")
+    fit_file, table = fit_source(frame, command.source, command.columns)
+    backtest = None
+    if not command.no_backtest:
+        backtest = _backtest(table, fit_file.fit.level)
+    page = star_page(
+        read_star_source(command.source, frame, fit_file, table),
+        flops=flops,
+        backtest=backtest,
+        price=command.price,
+        say=_say,
+    )
+    return _written(page, command.out, show=command.open, as_json=command.json)
+
+
+def run_demo(command: Demo) -> int:
+    from vitscale.report.published import published_page
+
+    _refuse_other_names(command.out)
+    _say("fitting the published star sweep of Getting ViT in Shape")
+    page = published_page(say=_say)
+    return _written(page, command.out, show=not command.no_open, as_json=command.json)
+
+
+def _backtest(table: Any, level: float) -> Any:
+    from vitscale.fits.prediction.backtest import backtest_star
+
+    _say("leaving out the largest runs and predicting them (--no-backtest to leave it)")
+    try:
+        return backtest_star(table, level=level)
+    except ValueError as error:
+        _say(f"no back-test: {error}")
+        return None
+
+
+def _written(page: "Page", path: Path, *, show: bool, as_json: bool) -> int:
+    import webbrowser
+
+    from vitscale.report.page import page_text, write_page
+
+    write_page(page, path)
+    content = {
+        "written": str(path),
+        "headline": page.headline,
+        "confidence": page.confidence,
+        "reasons": list(page.reasons),
+        "checks": [dataclasses.asdict(check) for check in page.checks],
+    }
+    output(as_json, content, lambda: [*page_text(page), f"wrote {path}"])
+    if show and not webbrowser.open(path.resolve().as_uri()):
+        _say(f"no browser here; open {path} in one")
+    return 0
+
+
+def _refuse_other_names(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--out {path} is to be an HTML page; call it {path.with_suffix('.html')}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

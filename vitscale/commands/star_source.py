@@ -1,0 +1,75 @@
+"""A star in a store or in a table of one's own, as commands take it: which columns it is in, and its fit."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vitscale.fits.fit_file import FitFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Where a table holds what, and which rows of a store are meant."""
+
+    x: str | None = None
+    """Column of sizes (default: x)."""
+    dimension: str | None = None
+    """Column that names the dimension of each row (default: dimension)."""
+    compute: str | None = None
+    """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
+    error: str | None = None
+    """Column of errors or losses (default: error)."""
+    is_center: str | None = None
+    """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
+    model: str | None = None
+    """Column that tells trained networks apart (default: same size and seed is one network)."""
+    flops_per_unit: float | None = None
+    """Training FLOPs in one unit of the compute column, where its name does not say."""
+    metric: str | None = None
+    """In a store: which metric to fit."""
+    recipe: str | None = None
+    """In a store: which recipe_id to fit, where there are several."""
+
+
+_OF_A_STORE = ("metric", "recipe")
+
+
+def fit_source(
+    frame: "pd.DataFrame", name: str, columns: Columns, **options: Any
+) -> "tuple[FitFile, pd.DataFrame]":
+    """Fit the star in `frame`, which was read from `name`: the fit (with the starting point of its grid, where
+    it is a store that has one), and the star's table. `options` go to `fit_star`.
+
+    Raises `ValueError` where the columns do not fit what was read, or the star cannot be fitted.
+    """
+    from vitscale.fits.answer import Setting
+    from vitscale.fits.fit_file import FitFile
+    from vitscale.fits.shape_law import fit_star
+    from vitscale.fits.store_fit import fit_store
+    from vitscale.fits.store_tables import is_store
+    from vitscale.fits.tables import star_table
+
+    values = dataclasses.asdict(columns)
+    mapped = {key: value for key, value in values.items() if key not in _OF_A_STORE}
+    if is_store(frame):
+        given = [_flag(key) for key, value in mapped.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)} maps the columns of a table, but {name} is a store, "
+                f"whose columns are known; choose its rows with --metric and --recipe"
+            )
+        return fit_store(frame, metric=columns.metric, recipe=columns.recipe, **options)
+    for key in _OF_A_STORE:
+        if values[key] is not None:
+            raise ValueError(
+                f"{_flag(key)} {values[key]} chooses among the rows of a store, but {name} is not "
+                f"one; name its columns with --x, --compute and --error instead"
+            )
+    table = star_table(frame, **mapped)
+    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

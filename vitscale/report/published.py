@@ -1,0 +1,39 @@
+"""The report of the published star sweep of Getting ViT in Shape, which ships with the package."""
+
+from collections.abc import Callable
+
+from vitscale.fits import datasets
+from vitscale.fits.answer import Setting
+from vitscale.fits.fit_file import FitFile
+from vitscale.fits.reproduce import SOVIT_COMPUTE, reproduce_sovit
+from vitscale.fits.rule import SOVIT_X0
+from vitscale.report.page import Page
+from vitscale.report.source import StarSource, file_sha256
+from vitscale.report.star_report import star_page
+
+_NAME = "the star sweep that Getting ViT in Shape published"
+
+
+def published_page(say: Callable[[str], None] = lambda line: None) -> Page:
+    """The shape for the compute of ViT-g/14 on 16 billion images, which the paper made SoViT-400m for, from
+    its own measurements and starting point. `say` is told what is being done."""
+    found = reproduce_sovit()
+    source = StarSource(
+        name=_NAME,
+        fit_file=FitFile(fit=found.fit, start=SOVIT_X0, setting=Setting(heads=16)),
+        table=found.table,
+        sha256=file_sha256(datasets.path("sovit_star_sweep")),
+        commands=(
+            ("vitscale demo", "This report."),
+            (
+                "vitscale reproduce sovit",
+                "The same fit beside the exponents that the paper prints.",
+            ),
+            (
+                f'vitscale shape --rule sovit-figure1 --like "{SOVIT_COMPUTE}"',
+                "The shape by the exponents of the paper's Figure 1.",
+            ),
+        ),
+        compare={"SoViT-400m, published": (found.published, found.flops)},
+    )
+    return star_page(source, flops=found.flops, say=say)
