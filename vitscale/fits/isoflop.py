@@ -12,6 +12,7 @@ Getting ViT in Shape (arXiv 2305.13035), Figure 4, shows such profiles.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,8 +69,13 @@ class IsoflopFit:
 
     def sentence(self, s: float, *, bias: float = 0.0) -> str:
         """How it compares with the exponent `s` of eq. (2), in words."""
-        verdict = "agrees with" if self.agrees(s, bias=bias) else "speaks against"
         corrected = f", {self.s - bias:.3g} without its expected bias" if bias else ""
+        if math.isinf(self.standard_error):
+            return (
+                f"IsoFLOP profiles give s = {self.s:.3g}{corrected}, beside the {s:.3g} of eq. (2); they rest on "
+                f"too few sizes to say how far that may be off."
+            )
+        verdict = "agrees with" if self.agrees(s, bias=bias) else "speaks against"
         return (
             f"IsoFLOP profiles give s = {self.s:.3g} +- {self.standard_error:.2g}{corrected}: this "
             f"{verdict} the {s:.3g} of eq. (2)."

@@ -41,7 +41,12 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
 
 def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:
     """IsoFLOP profiles of every dimension that has them, beside the exponent of eq. (2)."""
-    lines = []
+    return [sentence for sentence, _ in isoflop_checks(table, fit)]
+
+
+def isoflop_checks(table: pd.DataFrame, fit: StarFit) -> list[tuple[str, bool]]:
+    """The same, each with whether the two agree."""
+    checks = []
     for name, points in table.groupby("dimension", sort=False):
         law = fit.dimensions[str(name)].law
         runs = [points[column].to_numpy(float) for column in ("x", "compute", "error")]
@@ -50,8 +55,9 @@ def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:
             bias = expected_bias(law, runs[0], runs[1])
         except ValueError:
             continue  # too few sizes overlap in compute: there is no such check
-        lines.append(f"{name}: {profiles.sentence(law.s, bias=bias)}")
-    return lines
+        sentence = f"{name}: {profiles.sentence(law.s, bias=bias)}"
+        checks.append((sentence, profiles.agrees(law.s, bias=bias)))
+    return checks
 
 
 def conclusion(fit: StarFit) -> str:

@@ -12,7 +12,7 @@ from vitscale.fits.confidence import confidence
 from vitscale.fits.export import FILES, emit
 from vitscale.fits.frontier import FrontierFit, fit_frontier
 from vitscale.fits.prediction.backtest_result import Backtest
-from vitscale.fits.report import conclusion, isoflop_lines, sharing_lines
+from vitscale.fits.report import conclusion, isoflop_checks, sharing_lines
 from vitscale.fits.rule import Rule
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.report.cost import cost, trial_table
@@ -232,8 +232,8 @@ def _checks(source: StarSource, found: Answer | None, test: Backtest | None) -> 
         )
         checks.append(Check(standing, f"Back-test: {test.conclusion}"))
     checks += [
-        Check("note", f"By a second method, IsoFLOP profiles, for {_sentence(line)}")
-        for line in isoflop_lines(source.table, fit)
+        Check("note" if agrees else "care", f"By a second method, for {line}")
+        for line, agrees in isoflop_checks(source.table, fit)
     ]
     checks += [Check("note", _sentence(line.strip())) for line in sharing_lines(fit)]
     noise = (
