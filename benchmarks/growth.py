@@ -18,6 +18,7 @@ from benchmarks.measure import timed
 from vitscale.fits.arm import estimate
 from vitscale.fits.loss import Loss
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette
 from vitscale.fits.uncertainty import bootstrap
 
 POINTS = (100, 316, 1000, 3162, 10_000, 31_623, 100_000, 316_228, 1_000_000)
@@ -28,7 +29,7 @@ CSV = Path(__file__).parent / "results" / "growth.csv"
 _HUBER = "Chinchilla, Huber on log loss"
 _SQUARES = "Chinchilla, relative least squares"
 _STAR = "eq. (2), one arm of 20 points"
-_COLORS = {_SQUARES: style.BLUE, _HUBER: style.VERMILION, _STAR: style.GREEN}
+_COLORS = {_SQUARES: palette().blue, _HUBER: palette().vermilion, _STAR: palette().green}
 
 
 def made_runs(points: int, seed: int = 0) -> Runs:

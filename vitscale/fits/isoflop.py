@@ -136,6 +136,19 @@ def expected_bias(
     return isoflop_profiles(x, t, law.error(x, t), levels=levels).s - law.s
 
 
+def read_at(
+    x: Float[np.ndarray, " points"],
+    t: Float[np.ndarray, " points"],
+    error: Float[np.ndarray, " points"],
+    level: float,
+) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, " sizes"]]:
+    """Sizes, and the error of each read off its own runs at compute `level`; only of those sizes whose runs
+    reach from below `level` to above it."""
+    read = {size: _curve(t[x == size], error[x == size])(level) for size in np.unique(x)}
+    known = {size: value for size, value in read.items() if value is not None}
+    return np.array(list(known), float), np.exp(np.array(list(known.values()), float))
+
+
 def _overlap(x: np.ndarray, t: np.ndarray, levels: int) -> np.ndarray:
     """Compute levels, evenly on a logarithmic scale, where `MIN_SIZES` sizes or more were measured."""
     sizes = np.unique(x)

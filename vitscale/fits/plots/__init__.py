@@ -8,6 +8,10 @@ from vitscale.fits.plots.backtest import backtest_figure as backtest_figure
 from vitscale.fits.plots.exponents import profile_figure as profile_figure
 from vitscale.fits.plots.frontier import Band as Band
 from vitscale.fits.plots.frontier import frontier_figure as frontier_figure
+from vitscale.fits.plots.isoflop import isoflop_figure as isoflop_figure
+from vitscale.fits.plots.looks import Look as Look
+from vitscale.fits.plots.looks import look as look
 from vitscale.fits.plots.optimal_shape import optimal_shape_figure as optimal_shape_figure
+from vitscale.fits.plots.parity import parity_figure as parity_figure
 from vitscale.fits.plots.star import star_figure as star_figure
 from vitscale.fits.plots.style import save as save

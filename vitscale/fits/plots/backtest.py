@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.fits.prediction.backtest import Backtest, Row
 
-_COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.VERMILION)
 _MOST_PANELS = 6
 
 
@@ -47,20 +47,20 @@ def _draw(axes: Axes, rows: list[Row], metric: str) -> None:
     measured = [row.measured for row in rows]
     shown = np.concatenate([measured, [row.predicted for row in rows]])
     low, high = style.lengthen(float(shown.min()), float(shown.max()), 1.15)
-    axes.plot([low, high], [low, high], color=style.BLACK, linewidth=0.8, zorder=1)
-    cutoffs = sorted({row.cutoff for row in rows})
+    axes.plot([low, high], [low, high], color=palette().ink, linewidth=points(0.8), zorder=1)
+    cutoffs, colors = sorted({row.cutoff for row in rows}), palette().series
     for row in rows:
-        color = _COLORS[cutoffs.index(row.cutoff) % len(_COLORS)]
+        color = colors[cutoffs.index(row.cutoff) % len(colors)]
         # An interval that leaves the panel is cut there, so that the others can be read.
         ends = np.clip([row.low, row.high], low, high)
-        axes.plot([row.measured] * 2, ends, color=color, linewidth=1, alpha=0.7, zorder=2)
+        axes.plot([row.measured] * 2, ends, color=color, linewidth=points(1), alpha=0.7, zorder=2)
         axes.plot(
             row.measured,
             row.predicted,
             "o",
-            markersize=3.4,
+            markersize=points(3.4),
             color=color,
-            markerfacecolor=color if row.inside else "white",
+            markerfacecolor=color if row.inside else palette().background,
             zorder=3,
         )
     style.plain_log(axes.xaxis, low, high)
@@ -77,18 +77,26 @@ def _legend(test: Backtest) -> list[Line2D]:
     )
     order = ("lowest cut-off", "second", "third", "fourth")
     marks = [
-        Line2D([], [], color=color, marker="o", markersize=3.4, linewidth=1, label=label)
-        for color, label in zip(_COLORS, order[:most], strict=False)
+        Line2D(
+            [],
+            [],
+            color=color,
+            marker="o",
+            markersize=points(3.4),
+            linewidth=points(1),
+            label=label,
+        )
+        for color, label in zip(palette().series, order[:most], strict=False)
     ]
     outside = Line2D(
         [],
         [],
-        color=style.GREY,
+        color=palette().grey,
         marker="o",
-        markersize=3.4,
-        markerfacecolor="white",
-        linewidth=1,
+        markersize=points(3.4),
+        markerfacecolor=palette().background,
+        linewidth=points(1),
         label=f"outside its {100 * test.level:g}% interval",
     )
-    right = Line2D([], [], color=style.BLACK, linewidth=0.8, label="predicted = measured")
+    right = Line2D([], [], color=palette().ink, linewidth=points(0.8), label="predicted = measured")
     return [*marks, outside, right]

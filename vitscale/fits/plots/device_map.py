@@ -18,14 +18,19 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from vitscale.fits.device.choice import device_name, shown_bytes
 from vitscale.fits.device.table import Row
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.scaling.finder.record import Conditions
 
 Quantity = Literal["speed", "memory"]
 
 _COLUMNS = 5
 _CELL_IN, _ROW_IN = 0.27, 0.15
-_TOO_LARGE: dict[str, Any] = {"facecolor": "#ececec", "edgecolor": style.GREY, "hatch": "/////"}
 _COLORS = colormaps["viridis"]
+
+
+def _too_large() -> dict[str, Any]:
+    """How cells of shapes that do not fit are filled."""
+    return {"facecolor": palette().nothing, "edgecolor": palette().grey, "hatch": "/////"}
 
 
 def device_map_figure(
@@ -93,23 +98,23 @@ def _draw_cells(
     norm: Normalize,
 ) -> None:
     values = [_value(row, quantity) for row in rows]
-    colors = ["white" if value is None else _COLORS(norm(value)) for value in values]
+    colors = [palette().background if value is None else _COLORS(norm(value)) for value in values]
     fitting = [k for k, row in enumerate(rows) if row.verdict.fits]
     too_large = [k for k, row in enumerate(rows) if not row.verdict.fits]
     cells = [_cell(place) for place in places]
-    lines = {"edgecolor": "white", "linewidth": 0.6}
+    lines = {"edgecolor": palette().background, "linewidth": points(0.6)}
     axes.add_collection(
         PatchCollection(
             [cells[k] for k in fitting], facecolor=[colors[k] for k in fitting], **lines
         )
     )
-    axes.add_collection(PatchCollection([cells[k] for k in too_large], linewidth=0, **_TOO_LARGE))
+    axes.add_collection(PatchCollection([cells[k] for k in too_large], linewidth=0, **_too_large()))
     axes.add_collection(PatchCollection([cells[k] for k in too_large], facecolor="none", **lines))
     for row, (across, up), value in zip(rows, places, values, strict=True):
         if row.found is not None:
             dark = value is not None and float(norm(value)) < 0.6
-            ink = "white" if dark else style.BLACK
-            axes.plot([across], [up], ".", color=ink, markersize=3.5, markeredgewidth=0)
+            ink = "white" if dark else "black"
+            axes.plot([across], [up], ".", color=ink, markersize=points(3.5), markeredgewidth=0)
 
 
 def _cell(place: tuple[int, int]) -> Rectangle:
@@ -154,7 +159,7 @@ def _explain(
         f"{name}, {shown_bytes(conditions.memory_bytes)}: training steps of {conditions.batch_size} "
         f"images,\n{conditions.image_size} px, patch {conditions.patch}, {conditions.precision}, "
         f"{conditions.optimizer}",
-        fontsize=8.5,
+        fontsize=points(8.5),
     )
     if any(_value(row, quantity) is not None for row in rows):
         unit = 1e9 if quantity == "memory" else 1.0
@@ -171,9 +176,9 @@ def _explain(
         bar.set_label("training speed (images/s)" if quantity == "speed" else "memory (GB)")
     handles: list = []
     if any(not row.verdict.fits for row in rows):
-        handles.append(Patch(label="does not fit", linewidth=0, **_TOO_LARGE))
+        handles.append(Patch(label="does not fit", linewidth=0, **_too_large()))
     if any(row.found is not None for row in rows):
-        dot = Line2D([], [], marker=".", linestyle="", color=style.BLACK, label="tried")
+        dot = Line2D([], [], marker=".", linestyle="", color=palette().ink, label="tried")
         handles.append(dot)
     if any(row.found is None for row in rows):
         handles.append(Patch(facecolor=_COLORS(0.5), label="without a dot: estimated"))

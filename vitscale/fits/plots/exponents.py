@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.fits.star_fit import DimensionFit, StarFit
 
 _SHOWN = 3.5  # height of a panel, in thresholds
@@ -42,15 +43,15 @@ def _draw(axes: Axes, fit: DimensionFit, name: str) -> None:
             transform=axes.transAxes,
             ha="center",
             va="center",
-            color="#555555",
+            color=palette().text,
         )
         return
-    color = style.DIMENSION_COLORS.get(name, style.BLACK)
+    color = palette().dimension(name)
     s, deviance, threshold = fit.profile.values, fit.profile.deviance, fit.profile.threshold
     top = _SHOWN * threshold
     axes.plot(s, deviance, color=color, zorder=3)
-    axes.axhline(threshold, color=style.BLACK, linestyle="--", linewidth=0.9, zorder=2)
-    axes.axvline(fit.s.estimate, color=color, linestyle=":", linewidth=1, zorder=2)
+    axes.axhline(threshold, color=palette().ink, linestyle="--", linewidth=points(0.9), zorder=2)
+    axes.axvline(fit.s.estimate, color=color, linestyle=":", linewidth=points(1), zorder=2)
     shown = s[deviance <= top]
     low, high = style.lengthen(float(shown.min()), float(shown.max()), 1.08)
     left = fit.s.low if fit.s.low > 0 else low
@@ -80,8 +81,8 @@ def _title(fit: DimensionFit, name: str) -> str:
 
 def _legend(fit: StarFit) -> list[Artist]:
     return [
-        Line2D([], [], color=style.GREY, label="profile"),
-        Line2D([], [], color=style.GREY, linestyle=":", label="estimate"),
-        Line2D([], [], color=style.BLACK, linestyle="--", label="threshold"),
-        Patch(facecolor=style.GREY, alpha=0.3, label=f"{100 * fit.level:g}% interval"),
+        Line2D([], [], color=palette().grey, label="profile"),
+        Line2D([], [], color=palette().grey, linestyle=":", label="estimate"),
+        Line2D([], [], color=palette().ink, linestyle="--", label="threshold"),
+        Patch(facecolor=palette().grey, alpha=0.3, label=f"{100 * fit.level:g}% interval"),
     ]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vitscale.fits.frontier import FrontierFit, pareto_frontier
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 
 _LINE_POINTS = 200
 
@@ -68,7 +69,7 @@ def frontier_figure(
             band = Band(compute=x, low=ends[0], high=ends[1], level=0.95)
         if band is not None:
             _draw_band(axes, band)
-        colors = (style.VERMILION, style.BLACK, style.GREEN, style.ORANGE)
+        colors = (palette().vermilion, palette().ink, palette().green, palette().accent)
         for k, (name, law) in enumerate({**laws, **(others or {})}.items()):
             dashes = "-" if law is fit else (0, (4, 2 + k))
             axes.plot(x, law.error(x), linestyle=dashes, color=colors[k % 4], label=name, zorder=4)
@@ -94,27 +95,35 @@ def _draw_runs(
         for name in np.unique(np.asarray(model, str)):
             mine = np.flatnonzero(np.asarray(model, str) == name)
             mine = mine[np.argsort(compute[mine], kind="stable")]
-            axes.plot(compute[mine], error[mine], color="#cfcfcf", linewidth=0.7, zorder=1)
+            axes.plot(
+                compute[mine], error[mine], color=palette().faint, linewidth=points(0.7), zorder=1
+            )
     if size is None:
-        axes.scatter(compute, error, s=11, color=style.BLUE, linewidths=0, label="runs", zorder=2)
+        axes.scatter(
+            compute,
+            error,
+            s=points(3.3) ** 2,
+            color=palette().blue,
+            linewidths=0,
+            label="runs",
+            zorder=2,
+        )
     else:
         size = np.asarray(size, float)
         low, high = size.min(), size.max()
-        # Yellow would be lost on white paper: let the scale end before it.
-        norm = LogNorm(low, max(high, low * 1.01) * (high / low) ** 0.15)
-        points = axes.scatter(
+        norm = LogNorm(low, max(high, low * 1.01))
+        dots = axes.scatter(
             compute,
             error,
-            s=13,
+            s=points(3.6) ** 2,
             c=size,
-            cmap="viridis",
+            cmap=palette().ordered(),
             norm=norm,
             linewidths=0,
             label="runs",
             zorder=2,
         )
-        bar = figure.colorbar(points, ax=axes, pad=0.02, aspect=28)
-        bar.ax.set_ylim(low, max(high, low * 1.01))
+        bar = figure.colorbar(dots, ax=axes, pad=0.02, aspect=28)
         style.compute_log(bar.ax.yaxis, low, max(high, low * 1.01))
         bar.set_label(size_name)
     on = pareto_frontier(compute, error)
@@ -123,10 +132,10 @@ def _draw_runs(
         compute[on][order],
         error[on][order],
         "o",
-        markersize=5.2,
+        markersize=points(5.2),
         markerfacecolor="none",
-        markeredgecolor=style.BLACK,
-        markeredgewidth=0.7,
+        markeredgecolor=palette().ink,
+        markeredgewidth=points(0.7),
         label="Pareto frontier",
         zorder=3,
     )
@@ -137,7 +146,7 @@ def _draw_band(axes: Axes, band: Band) -> None:
         band.compute,
         band.low,
         band.high,
-        color=style.VERMILION,
+        color=palette().vermilion,
         alpha=0.2,
         linewidth=0,
         label=f"{100 * band.level:g}% interval of the law",

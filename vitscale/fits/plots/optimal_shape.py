@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.fits.rule import Rule
 from vitscale.fits.star_fit import StarFit
 from vitscale.scaling.shape import Shape
@@ -104,7 +105,7 @@ def _segments(low: float, high: float, measured: tuple[float, float] | None) -> 
 def _draw_dimension(
     axes: Axes, rule: Rule, fit: StarFit | None, name: str, segments: list[Segment], per_unit: float
 ) -> None:
-    color = style.DIMENSION_COLORS.get(name, style.BLACK)
+    color = palette().dimension(name)
     identified = fit is None or fit.dimensions[name].identified
     weight = 1.0 if identified else 0.5
     for compute, beyond in segments:
@@ -118,7 +119,7 @@ def _draw_dimension(
         dashes = "--" if beyond else "-"
         axes.plot(compute, estimate, color=color, linestyle=dashes, alpha=weight, zorder=3)
     start = rule.start.sizes[name].estimate
-    axes.plot([rule.start.t0 * per_unit], [start], "o", color=color, markersize=5, zorder=4)
+    axes.plot([rule.start.t0 * per_unit], [start], "o", color=color, markersize=points(5), zorder=4)
     growth = rule.exponents[name].estimate * rule.weights[name]
     axes.set_title(
         f"optimal {name}, growing as compute$^{{{growth:.3f}}}$"
@@ -132,9 +133,9 @@ def _mark(axes: Axes, compute: float, size: float, marker: str) -> None:
         [compute],
         [size],
         marker,
-        color=style.ORANGE,
-        markeredgecolor=style.BLACK,
-        markersize=6,
+        color=palette().accent,
+        markeredgecolor=palette().ink,
+        markersize=points(6),
         zorder=5,
     )
 
@@ -154,7 +155,7 @@ def _size_axis(axes: Axes) -> None:
 
 def _legend(rule: Rule, fit: StarFit | None, marks: Mapping) -> list[Artist]:
     def line(label: str, **look) -> Line2D:
-        return Line2D([], [], label=label, **{"color": style.GREY, **look})
+        return Line2D([], [], label=label, **{"color": palette().grey, **look})
 
     words = "within the measured compute" if fit else "scaling rule"
     handles: list[Artist] = [line(words)]
@@ -165,11 +166,11 @@ def _legend(rule: Rule, fit: StarFit | None, marks: Mapping) -> list[Artist]:
         handles.append(line(beyond, linestyle="--"))
     if bands and fit:
         label = f"{100 * fit.level:g}% interval (hatched: extrapolated)"
-        handles.append(Patch(facecolor=style.GREY, alpha=0.3, hatch="////", label=label))
-    handles.append(line("starting point x0", marker="o", linestyle="", markersize=5))
-    look = {"linestyle": "", "markersize": 6, "markeredgecolor": style.BLACK}
+        handles.append(Patch(facecolor=palette().grey, alpha=0.3, hatch="////", label=label))
+    handles.append(line("starting point x0", marker="o", linestyle="", markersize=points(5)))
+    look = {"linestyle": "", "markersize": points(6), "markeredgecolor": palette().ink}
     handles += [
-        line(name, marker=marker, color=style.ORANGE, **look)
+        line(name, marker=marker, color=palette().accent, **look)
         for name, marker in zip(marks, _cycle(marks), strict=True)
     ]
     return handles

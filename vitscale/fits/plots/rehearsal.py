@@ -9,14 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 
-_COLORS = {
-    "compile": style.ORANGE,
-    "train": style.BLUE,
-    "lost": style.VERMILION,
-    "idle": "#ececec",
-    "away": style.BLACK,
-}
 _WORDS = {
     "compile": "compiling",
     "train": "training",
@@ -47,6 +41,13 @@ def rehearsal_figure(
     - `bound_hours`: what no schedule beats.
     """
     end = float(hours[-1])
+    colors = {
+        "compile": palette().accent,
+        "train": palette().blue,
+        "lost": palette().vermilion,
+        "idle": palette().nothing,
+        "away": palette().ink,
+    }
     with style.styled():
         figure = style.new_figure(2.1 * style.PANEL_IN, 5.6)
         gantt, progress, cost = figure.subplots(3, 1, sharex=True, height_ratios=(3.2, 1.3, 1.0))
@@ -55,7 +56,7 @@ def rehearsal_figure(
             aspect="auto",
             interpolation="nearest",
             extent=(0.0, end, float(workers), 0.0),
-            cmap=ListedColormap([_COLORS[name] for name in names]),
+            cmap=ListedColormap([colors[name] for name in names]),
             vmin=-0.5,
             vmax=len(names) - 0.5,
         )
@@ -66,7 +67,10 @@ def rehearsal_figure(
         gantt.legend(
             handles=[
                 Patch(
-                    facecolor=_COLORS[name], edgecolor=style.GREY, linewidth=0.4, label=_WORDS[name]
+                    facecolor=colors[name],
+                    edgecolor=palette().grey,
+                    linewidth=points(0.4),
+                    label=_WORDS[name],
                 )
                 for name in there
             ],
@@ -76,24 +80,24 @@ def rehearsal_figure(
             columnspacing=1.2,
             handlelength=1.2,
         )
-        progress.plot(hours, 100 * trials_done, color=style.BLACK, label="trials measured")
-        progress.plot(hours, 100 * flops_done, color=style.BLUE, linestyle="--", label="FLOPs")
+        progress.plot(hours, 100 * trials_done, color=palette().ink, label="trials measured")
+        progress.plot(hours, 100 * flops_done, color=palette().blue, linestyle="--", label="FLOPs")
         if bound_hours < end:
-            progress.axvline(bound_hours, color=style.GREY, linewidth=0.8)
+            progress.axvline(bound_hours, color=palette().grey, linewidth=points(0.8))
             progress.annotate(
                 "no schedule ends before",
                 (bound_hours, 4.0),
                 xytext=(-3, 0),
                 textcoords="offset points",
                 ha="right",
-                fontsize=6.5,
-                color="#555555",
+                fontsize=points(7),
+                color=palette().text,
             )
         progress.set_ylabel("done (%)")
         progress.set_ylim(0.0, 104.0)
         progress.legend(loc="upper left")
         spent = machine_hours * (price or 1.0)
-        cost.plot(hours, spent, color=style.GREEN)
+        cost.plot(hours, spent, color=palette().green)
         cost.set_ylim(0.0, 1.08 * float(spent[-1]))
         cost.yaxis.set_major_formatter(
             lambda value, _: f"{value:,.0f}" if spent[-1] > 20 else f"{value:g}"

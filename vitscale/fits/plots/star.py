@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -15,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from vitscale.fits.columns import series, where
 from vitscale.fits.durations import LengthCurve, length_curve, training_lengths
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.fits.uncertainty import Interval
 
@@ -35,12 +35,7 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
 
     Raises `ValueError` where the table lacks a dimension of the fit.
     """
-    missing = sorted(set(fit.dimensions) - {str(name) for name in table["dimension"].unique()})
-    if missing:
-        raise ValueError(
-            f"the table has no rows of {', '.join(missing)}; give the table that was fitted"
-        )
-    arms = {name: _arm(table, name) for name in fit.dimensions}
+    arms = {name: _with_lengths(arm) for name, arm in arms_of(table, fit).items()}
     lengths = np.unique(np.concatenate([arm["length"].to_numpy() for arm in arms.values()]))
     colors = _colors(lengths)
     with style.styled():
@@ -59,18 +54,31 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
     return figure
 
 
-def _arm(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Rows of one dimension with their training length, rounded where it was inferred."""
-    rows = where(table, series(table, "dimension").astype(str) == name)
-    lengths = training_lengths(rows)
-    if "examples" not in table:
+def arms_of(table: pd.DataFrame, fit: StarFit) -> dict[str, pd.DataFrame]:
+    """The rows of each dimension of the fit.
+
+    Raises `ValueError` where the table lacks one.
+    """
+    names = series(table, "dimension").astype(str)
+    missing = sorted(set(fit.dimensions) - set(names))
+    if missing:
+        raise ValueError(
+            f"the table has no rows of {', '.join(missing)}; give the table that was fitted"
+        )
+    return {name: where(table, names == name) for name in fit.dimensions}
+
+
+def _with_lengths(arm: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their training length, rounded where it was inferred."""
+    lengths = training_lengths(arm)
+    if "examples" not in arm:
         lengths = np.array([float(f"{length:.2g}") for length in lengths])
-    return rows.assign(length=lengths)
+    return arm.assign(length=lengths)
 
 
 def _colors(lengths: np.ndarray) -> dict[float, tuple]:
-    ordered = matplotlib.colormaps["viridis"](np.linspace(0, 0.8, max(len(lengths), 2)))
-    return {float(length): tuple(color) for length, color in zip(lengths, ordered, strict=False)}
+    colors = palette().lengths(len(lengths))
+    return {float(length): color for length, color in zip(lengths, colors, strict=True)}
 
 
 def _draw_arm(
@@ -87,7 +95,7 @@ def _draw_arm(
         if curve is not None:
             inside = np.unique(fitted["x"].to_numpy(float))
             reach += _draw_law(upper, curve, inside, dimension, color)
-    lower.axhline(0, color=style.GREY, linewidth=0.8, zorder=1)
+    lower.axhline(0, color=palette().grey, linewidth=points(0.8), zorder=1)
     low, high = style.lengthen(min(reach), max(reach), 1.12)
     style.sizes_log(lower.xaxis, list(sizes), low, high, inches=style.PANEL_IN - 0.7)
     upper.tick_params(labelbottom=False)
@@ -116,11 +124,17 @@ def _draw_points(
     x, error = rows["x"].to_numpy(float), rows["error"].to_numpy(float)
     residual = 100 * (error / fit.law.error(x, rows["compute"].to_numpy(float)) - 1)
     center = rows["is_center"].to_numpy(bool)
-    fill = color if center_fitted else "white"
+    fill = color if center_fitted else palette().background
     for axes, y in ((upper, error), (lower, residual)):
-        axes.plot(x[~center], y[~center], "o", color=color, markersize=3.6, zorder=3)
+        axes.plot(x[~center], y[~center], "o", color=color, markersize=points(3.6), zorder=3)
         axes.plot(
-            x[center], y[center], "*", color=color, markerfacecolor=fill, markersize=8, zorder=3
+            x[center],
+            y[center],
+            "*",
+            color=color,
+            markerfacecolor=fill,
+            markersize=points(8),
+            zorder=3,
         )
 
 
@@ -155,9 +169,23 @@ def _draw_optimum(
     if interval and _closed(interval):
         ends = [interval.low, interval.high]
         upper.plot(
-            ends, [error] * 2, "|-", color=style.BLACK, linewidth=0.9, markersize=5, zorder=4
+            ends,
+            [error] * 2,
+            "|-",
+            color=palette().ink,
+            linewidth=points(0.9),
+            markersize=points(5),
+            zorder=4,
         )
-    upper.plot([x], [error], "D", color=color, markeredgecolor=style.BLACK, markersize=5, zorder=5)
+    upper.plot(
+        [x],
+        [error],
+        "D",
+        color=color,
+        markeredgecolor=palette().ink,
+        markersize=points(5),
+        zorder=5,
+    )
 
 
 def _closed(interval: Interval) -> bool:
@@ -187,7 +215,7 @@ def _legend(
     fit: StarFit, lengths: np.ndarray, colors: dict, arms: dict, *, relative: bool
 ) -> list[Artist]:
     handles: list[Artist] = [
-        Line2D([], [], marker="o", markersize=3.6, color=colors[length], label=label)
+        Line2D([], [], marker="o", markersize=points(3.6), color=colors[length], label=label)
         for length, label in zip(lengths, _length_labels(lengths, relative), strict=True)
     ]
     if any(arm["is_center"].any() for arm in arms.values()):
@@ -196,17 +224,19 @@ def _legend(
                 [],
                 [],
                 marker="*",
-                markersize=8,
+                markersize=points(8),
                 linestyle="",
-                color=style.GREY,
-                markerfacecolor=style.GREY if fit.include_center else "white",
+                color=palette().grey,
+                markerfacecolor=palette().grey if fit.include_center else palette().background,
                 label="centre" if fit.include_center else "centre (not in the fit)",
             )
         )
-    handles.append(Line2D([], [], color=style.GREY, label="fitted law, eq. (2)"))
+    handles.append(Line2D([], [], color=palette().grey, label="fitted law, eq. (2)"))
     if any(d.identified for d in fit.dimensions.values()):
-        mark = Line2D([], [], marker="D", markersize=5, linestyle="-", linewidth=0.9)
-        mark.set(color=style.BLACK, markerfacecolor=style.GREY)
+        mark = Line2D(
+            [], [], marker="D", markersize=points(5), linestyle="-", linewidth=points(0.9)
+        )
+        mark.set(color=palette().ink, markerfacecolor=palette().grey)
         mark.set_label(f"optimal size x = x*(t), {100 * fit.level:g}% interval")
         handles.append(mark)
     return handles

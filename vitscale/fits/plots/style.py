@@ -1,43 +1,25 @@
-"""What all figures share: sizes, colours, axes with plain numbers and units, and saving."""
+"""What all figures share: sizes, axes with plain numbers and units, legends, and saving."""
 
 import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullFormatter, NullLocator
+
+from vitscale.fits.plots.looks import current, palette, points
 
 PANEL_IN = 3.3
 """Width of a panel in inches: one column of a paper set in two."""
 
 DPI = 160
-
-# Okabe and Ito, "Color Universal Design" (2008): told apart with any colour vision.
-BLACK, GREY = "#000000", "#8a8a8a"
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-DIMENSION_COLORS = {"width": BLUE, "depth": VERMILION, "mlp_dim": GREEN}
-
-_RC: dict[Any, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "lines.linewidth": 1.3,
-    "hatch.linewidth": 0.5,
-}
 
 _SIZE_UNITS = {"width": "channels", "mlp_dim": "channels", "depth": "blocks"}
 
@@ -63,13 +45,19 @@ _KINDS = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """Fonts and lines for the figures made inside the `with`; the user's own settings return after."""
-    return matplotlib.rc_context(_RC)
+    """The current look for the figures made inside the `with`; the user's own settings return after."""
+    return matplotlib.rc_context(current().settings())
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty white figure that makes room for its labels and legends."""
-    return Figure(figsize=(width_in, height_in), dpi=DPI, facecolor="white", layout="constrained")
+    """An empty figure of this size on paper, that makes room for its labels and legends."""
+    look = current()
+    return Figure(
+        figsize=(width_in * look.inches, height_in * look.inches),
+        dpi=DPI,
+        facecolor=look.palette.background,
+        layout="constrained",
+    )
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -84,9 +72,7 @@ def save(figure: Figure, path: str | Path) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with matplotlib.rc_context({"svg.hashsalt": "vitscale", "pdf.fonttype": 42}):
-            figure.savefig(
-                aside, format=kind[1:], dpi=DPI, facecolor="white", metadata=_KINDS[kind]
-            )
+            figure.savefig(aside, format=kind[1:], dpi=DPI, facecolor="auto", metadata=_KINDS[kind])
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
@@ -109,6 +95,13 @@ def size_label(dimension: str) -> str:
 def compute_label(unit: str) -> str:
     """Compute with its unit; a column that is not known by name is shown as it is called."""
     return _COMPUTE_LABELS.get(unit, f"compute ({unit})")
+
+
+def compute_value(compute: float, unit: str) -> str:
+    """One compute with its unit, short."""
+    label = compute_label(unit)
+    inside = label[label.index("(") + 1 : -1]
+    return f"{_scientific(compute)} {inside}"
 
 
 def metric_label(metric: str, largest: float) -> str:
@@ -151,7 +144,7 @@ def nice_ticks(low: float, high: float, *, least: int = 3, most: int = 7) -> lis
 def plain_log(axis: Axis, low: float, high: float, *, least: int = 3) -> None:
     """A logarithmic axis from `low` to `high` labelled with plain numbers."""
     _log_range(axis, low, high)
-    ticks = nice_ticks(low, high, least=least)
+    ticks = nice_ticks(low, high, least=least, most=_room_for(7))
     _set_ticks(axis, ticks, [f"{v:.12g}" for v in ticks])
 
 
@@ -161,8 +154,14 @@ def compute_log(axis: Axis, low: float, high: float) -> None:
         plain_log(axis, low, high)
         return
     _log_range(axis, low, high)
-    ticks = nice_ticks(low, high, least=3, most=6)
+    ticks = nice_ticks(low, high, least=3, most=_room_for(6))
     _set_ticks(axis, ticks, [_scientific(v) for v in ticks])
+
+
+def _room_for(count: int) -> int:
+    """How many of `count` labels on paper fit where words have grown more than the figure."""
+    look = current()
+    return max(4, round(count * look.inches / look.points))
 
 
 def _scientific(value: float) -> str:
@@ -175,11 +174,16 @@ def _scientific(value: float) -> str:
 def sizes_log(
     axis: Axis, sizes: Sequence[float], low: float, high: float, *, inches: float
 ) -> None:
-    """A logarithmic axis with a tick at every measured size, labelled where there is room."""
+    """A logarithmic axis with a tick at every measured size, labelled where there is room.
+
+    `inches`: its length on paper.
+    """
     _log_range(axis, low, high)
     position = np.log(np.asarray(sizes) / low) / math.log(high / low) * inches
     # A digit is about 0.06 inch wide at 7 points; a label needs its own width and a gap.
+    look = current()
     need = 0.062 * max(len(f"{size:g}") for size in sizes) + 0.07
+    need *= look.points / look.inches
     labelled: list[int] = []
     for k in range(len(sizes) - 1):
         far_from_last = position[-1] - position[k] >= need
@@ -207,15 +211,21 @@ def _set_ticks(axis: Axis, ticks: list[float], labels: list[str]) -> None:
 def faint_grid(axes: Axes) -> None:
     """Light lines at the ticks, behind everything."""
     axes.set_axisbelow(True)
-    axes.grid(color="#e6e6e6", linewidth=0.5)
+    axes.grid(color=palette().grid, linewidth=points(0.5))
 
 
 def legend_below(figure: Figure, handles: Sequence, *, columns: int) -> None:
-    """A legend under all panels, in a space of its own."""
-    figure.legend(
-        handles=list(handles),
-        loc="outside lower center",
-        ncols=min(columns, len(handles)),
-        handlelength=2.0,
-        columnspacing=1.4,
-    )
+    """A legend under all panels, in a space of its own, in as many `columns` as fit."""
+    width = figure.bbox.width
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for count in range(min(columns, len(handles)), 0, -1):
+        legend = figure.legend(
+            handles=list(handles),
+            loc="outside lower center",
+            ncols=count,
+            handlelength=2.0,
+            columnspacing=1.4,
+        )
+        if count == 1 or legend.get_window_extent(renderer).width <= width:
+            return
+        legend.remove()
