@@ -6,13 +6,15 @@ from collections.abc import Callable
 import matplotlib
 from matplotlib.figure import Figure
 
+from vitscale.fits import plots
 from vitscale.report.page import Picture
 
 
 def picture(title: str, draw: Callable[[], Figure], *, alt: str, how: str) -> Picture:
     """Draw a figure on both grounds."""
-    light = _svg(draw())
-    return Picture(title=title, light=light, dark=light, alt=alt, how=how)
+    with plots.look("dark"):
+        dark = _svg(draw())
+    return Picture(title=title, light=_svg(draw()), dark=dark, alt=alt, how=how)
 
 
 def _svg(figure: Figure) -> bytes:

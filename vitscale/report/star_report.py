@@ -289,6 +289,23 @@ def _pictures(
             how="The deeper and narrower the valley, the better the data decide the exponent; where the curve stays below the line, nothing bounds it.",
         )
     )
+    drawn.append(
+        picture(
+            "Slices at equal compute",
+            lambda: plots.isoflop_figure(source.table, fit),
+            alt=f"{fit.metric} against size at equal compute, for each dimension: valleys whose lowest point is the best size.",
+            how="Each curve is the law at one compute; points are measurements, read at that compute between durations of their network. Diamonds mark the best size, with its interval.",
+        )
+    )
+    drawn.append(
+        picture(
+            "Predicted beside measured",
+            lambda: plots.parity_figure(source.table, fit),
+            alt=f"Fitted against measured {fit.metric}. "
+            + " ".join(f"{n}: off by {100 * f.rms:.2g}% (rms)." for n, f in fit.dimensions.items()),
+            how="On the diagonal, the law gives what was measured; about 95 of 100 points lie in the band (two standard deviations of the noise) where the law holds.",
+        )
+    )
     frontier = _frontier(source.rows, fit)
     if frontier is not None:
         drawn.append(frontier)
