@@ -73,7 +73,7 @@ def run_report(command: Report) -> int:
     _say(f"reading {command.source}")
     frame = read_source(command.source)
     _say("fitting eq. (2) to each dimension of the star")
-    fit_file, table = fit_source(frame, command.source, command.columns)
+    fit_file, table = fit_source(frame, command.source, command.columns, resamples=0)
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)

@@ -1,0 +1,191 @@
+"""`vitscale report` and `vitscale demo`: what the page says is what the other commands say, and it needs
+nothing but itself."""
+
+import hashlib
+import html.parser
+import json
+import re
+import shlex
+import webbrowser
+
+import pytest
+from command_line import refused, vitscale
+from report_samples import measured_store
+
+from vitscale.fits.datasets import load_sovit_star, path
+
+STAR = path("sovit_star_sweep")
+
+
+class Text(html.parser.HTMLParser):
+    """The words of a page, the addresses that it names, and its elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words, self.addresses, self.tags, self.alts = [], [], [], []
+        self._silent = 0
+        self.feed(page)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        named = dict(attrs)
+        self.addresses += [named[key] for key in ("src", "href", "srcset") if named.get(key)]
+        if tag == "img":
+            self.alts.append(named.get("alt"))
+        self._silent += tag in ("style", "script")
+
+    def handle_endtag(self, tag):
+        self._silent -= tag in ("style", "script")
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return measured_store(tmp_path_factory.mktemp("report") / "my store")
+
+
+@pytest.fixture(scope="module")
+def report(store, tmp_path_factory):
+    """The page of the store, and what the command printed."""
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from vitscale import cli
+
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    printed = StringIO()
+    with redirect_stdout(printed):
+        code = cli.run(["report", str(store), "--out", str(out), "--flops", "1e14", "--price", "2"])
+    assert code == 0
+    return Text(out.read_text(encoding="utf-8")), printed.getvalue()
+
+
+def test_the_answer_is_that_of_vitscale_shape(report, store, capsys, tmp_path):
+    fit = tmp_path / "fit.json"
+    assert vitscale(capsys, "fit", store, "--out", fit)[0] == 0
+    _, out, _ = vitscale(capsys, "shape", "--fit", fit, "--flops", 1e14, "--json")
+    found = json.loads(out)
+    shape = found["shape"]
+    headline = f"Width {shape['width']}, depth {shape['depth']}, MLP size {shape['mlp_dim']}"
+    page, printed = report
+    assert headline in page.text and headline in printed
+    low, high = found["sizes"]["width"]["low"], found["sizes"]["width"]["high"]
+    assert f"{low:.4g} to {high:.4g}" in page.text
+    for warning in found["warnings"]:
+        assert warning in page.text
+
+
+def test_cost_is_that_of_vitscale_status(report, store, capsys):
+    _, out, _ = vitscale(capsys, "status", store, "--json")
+    status = json.loads(out)
+    page, _ = report
+    assert f"{len(status['trials'])} networks" in page.text
+    assert f"{status['spent_flops']:.3g}".replace("e+", "e") + " FLOPs" in page.text
+
+
+def test_nothing_comes_from_elsewhere(report):
+    page, _ = report
+    assert page.addresses
+    assert all(
+        address.startswith(("data:image/svg+xml;base64,", "#")) for address in page.addresses
+    )
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags)
+
+
+def test_every_picture_is_told_in_words(report):
+    page, _ = report
+    assert len(page.alts) >= 12  # each for light and dark
+    assert all(alt and len(alt) > 40 for alt in page.alts)
+
+
+def test_the_commands_make_the_report_again(report, store, capsys, tmp_path, monkeypatch):
+    """Each command of the page runs as it stands."""
+    page, _ = report
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        " ".join(found.split())
+        for found in re.findall(
+            r"vitscale (?:fit|shape|report|advise) .*?(?= Copy| The| This| What| plan| $|$)",
+            page.text[page.text.index("Make it again") :],
+        )
+    ]
+    assert len(commands) == 4
+    for command in commands:
+        words = shlex.split(command)
+        more = ["--no-backtest"] if words[1] == "report" else []
+        code, _, err = vitscale(capsys, *words[1:], *more)
+        assert code == 0, (command, err)
+    again = Text((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert re.search(r"their SHA-256 (\w{64})", page.text)[1] in again.text
+
+
+def test_a_table_of_ones_own(capsys, tmp_path):
+    out = tmp_path / "own.html"
+    code, printed, _ = vitscale(
+        capsys,
+        *("report", STAR, "--compute", "forward_gflops", "--like", "ViT-g/14 x 16e9"),
+        *("--out", out, "--no-backtest", "--json"),
+    )
+    said = json.loads(printed)
+    assert code == 0 and said["written"] == str(out)
+    page = Text(out.read_text(encoding="utf-8"))
+    assert said["headline"] in page.text
+    assert hashlib.sha256(STAR.read_bytes()).hexdigest() in page.text
+
+
+def test_without_an_optimum_no_shape_is_named(capsys, tmp_path):
+    """Errors that only fall with width: there is no best width, so no headline may name one."""
+    table = load_sovit_star()
+    table = table[table["dimension"] != "width"]
+    falling = load_sovit_star().query("dimension == 'width'").copy()
+    falling["error"] = 2.0 * falling["x"] ** -0.5
+    csv = tmp_path / "star.csv"
+    import pandas as pd
+
+    pd.concat([table, falling]).to_csv(csv, index=False)
+    out = tmp_path / "none.html"
+    code, printed, _ = vitscale(
+        capsys, "report", csv, "--compute", "forward_gflops", "--out", out, "--no-backtest"
+    )
+    assert code == 0 and "do not give a shape" in printed
+    page = Text(out.read_text(encoding="utf-8"))
+    assert "Width 1" not in page.text and "poorly determined" in page.text
+
+
+def test_demo_is_the_published_star(capsys, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: shown.append(address) or True)
+    out = tmp_path / "demo.html"
+    code, printed, _ = vitscale(capsys, "demo", "--out", out)
+    assert code == 0 and shown == [out.as_uri()]
+    _, told, _ = vitscale(capsys, "reproduce", "sovit", "--json")
+    ours = json.loads(told)["rules"]["our fit"]
+    page = Text(out.read_text(encoding="utf-8"))
+    for name in ("width", "depth", "mlp_dim"):
+        assert f"{ours[name]['predicted']['estimate']:.4g}" in page.text
+    assert "MLP size" in printed
+
+
+def test_what_is_named_is_escaped(capsys, tmp_path):
+    """A store may be called anything, and its page stays a page."""
+    store = measured_store(tmp_path / "<script>alert(1)</script>", small=True)
+    out = tmp_path / "page.html"
+    assert vitscale(capsys, "report", store, "--out", out, "--no-backtest")[0] == 0
+    assert "<script>alert" not in out.read_text(encoding="utf-8")
+    assert Text(out.read_text(encoding="utf-8")).tags.count("script") == 1
+
+
+def test_refusals(capsys, store, tmp_path):
+    assert "--flops 1e21 or as --like" in refused(
+        capsys, "report", store, "--flops", 1e14, "--like", "ViT-g/14 x 1e9"
+    )
+    assert "call it" in refused(capsys, "report", store, "--out", tmp_path / "report.pdf")
+    err = refused(capsys, "report", tmp_path / "nothing", "--out", tmp_path / "r.html")
+    assert "nothing" in err
+    err = refused(capsys, "report", store, "--flops", -1, "--out", tmp_path / "r.html")
+    assert "not a budget" in err
+    assert not (tmp_path / "r.html").exists()
