@@ -42,21 +42,30 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
             continue
         factor = size.high / size.low
         if factor > WELL_KNOWN:
-            standing: Standing = "care" if factor <= KNOWN else "poor"
-            reasons.append((standing, f"{name} is known to a factor of {factor:.2g}."))
+            reasons.append(
+                (_at_most(factor, KNOWN), f"{name} is known to a factor of {factor:.2g}.")
+            )
     beyond = found.flops / measured_flops if measured_flops else 1.0
     if beyond > NEAR * 1.001:
-        standing = "care" if beyond <= FAR * 1.001 else "poor"
         reasons.append(
-            (standing, f"The budget is {beyond:,.3g} times the most compute that was measured.")
+            (
+                _at_most(beyond, FAR * 1.001),
+                f"The budget is {beyond:,.3g} times the most compute that was measured.",
+            )
         )
     for name, dimension in fit.dimensions.items():
         if any(flag.code == "outlier_leverage" for flag in dimension.flags):
             reasons.append(("care", f"The exponent of {name} hangs on one network."))
     order: tuple[Standing, ...] = ("poor", "care", "good")
-    worst = next((s for s in order if any(standing == s for standing, _ in reasons)), "good")
-    told = tuple(text for s in order for standing, text in reasons if standing == s)
+    worst: Standing = next(
+        (step for step in order if any(standing == step for standing, _ in reasons)), "good"
+    )
+    told = tuple(text for step in order for standing, text in reasons if standing == step)
     return Confidence(worst, told or (_all_is_well(found, beyond),))
+
+
+def _at_most(value: float, most: float) -> Standing:
+    return "care" if value <= most else "poor"
 
 
 def _all_is_well(found: Answer, beyond: float) -> str:

@@ -1,7 +1,10 @@
 """What was measured, and what it cost, as facts and a table."""
 
+import math
+
 import pandas as pd
 
+from vitscale.fits.columns import series, where
 from vitscale.report.numbers import power
 from vitscale.report.page import Table
 from vitscale.report.source import StarSource
@@ -18,12 +21,12 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
             ("sizes", sizes),
             ("cost", "not told by a table; a store of vitscale's own keeps it"),
         )
-    runs = rows.drop_duplicates(["trial_id", "examples"])
-    seconds = float(rows.groupby("trial_id")["train_seconds"].max().sum())
-    evaluation = float(runs["eval_seconds"].sum())
-    diverged = rows[rows["status"] == "diverged"]["trial_id"].nunique()
-    alone = float(runs["train_flops"].sum())
-    spent = float(runs["spent_flops"].sum())
+    runs = runs_of(rows)
+    # Of a trial, its longest duration has the time of them all.
+    longest = runs.sort_values(by="train_seconds").drop_duplicates("trial_id", keep="last")
+    seconds, evaluation = total(longest, "train_seconds"), total(runs, "eval_seconds")
+    diverged = series(where(rows, series(rows, "status") == "diverged"), "trial_id").nunique()
+    alone, spent = total(runs, "train_flops"), total(runs, "spent_flops")
     facts = [
         ("trials", f"{rows['trial_id'].nunique()} networks, {len(runs)} durations"),
         ("measurements", f"{len(rows)}, of {rows['metric'].nunique()} metrics"),
@@ -44,6 +47,16 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
         )
     facts.append(("diverged", f"{diverged} of them" if diverged else "none"))
     return tuple(facts)
+
+
+def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row for each trial and duration, whatever metrics were measured there."""
+    return rows.drop_duplicates(["trial_id", "examples"])
+
+
+def total(rows: pd.DataFrame, column: str) -> float:
+    """Sum of a column."""
+    return float(series(rows, column).to_numpy(float).sum())
 
 
 def trial_table(source: StarSource) -> tuple[Table, ...]:
@@ -67,14 +80,15 @@ def trial_table(source: StarSource) -> tuple[Table, ...]:
 
 def _row(group: pd.DataFrame, metric: str) -> tuple[str, ...]:
     first = group.iloc[0]
-    own = group[(group["metric"] == metric) & (group["status"] == "ok")].sort_values("examples")
+    ok = where(group, (series(group, "metric") == metric) & (series(group, "status") == "ok"))
+    own = ok.sort_values(by="examples")
     value = "-"
     if len(own):
         last = own.iloc[-1]
         value = f"{last['value']:.4g}"
-        if pd.notna(last["value_sd"]):
+        if math.isfinite(float(last["value_sd"])):
             value += f" ± {last['value_sd']:.2g}"
-    bad = group[group["status"] == "diverged"]
+    bad = where(group, series(group, "status") == "diverged")
     return (
         str(first["trial_id"])[:12],
         f"{first['width']} × {first['depth']} × {first['mlp_dim']}",
@@ -82,6 +96,6 @@ def _row(group: pd.DataFrame, metric: str) -> tuple[str, ...]:
         f"{first['params']:,}",
         f"{group['examples'].max():,}",
         value,
-        f"{group.drop_duplicates('examples')['spent_flops'].sum():.3g}",
+        f"{total(runs_of(group), 'spent_flops'):.3g}",
         f"diverged: {bad.iloc[0]['reason']}" if len(bad) else "measured",
     )

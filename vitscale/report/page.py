@@ -128,7 +128,7 @@ def page_text(page: Page) -> list[str]:
 
 
 def _text(name: str) -> str:
-    return (importlib.resources.files(__package__) / name).read_text(encoding="utf-8")
+    return (importlib.resources.files("vitscale.report") / name).read_text(encoding="utf-8")
 
 
 def _data_uri(svg: bytes) -> str:

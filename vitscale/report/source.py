@@ -56,7 +56,7 @@ def read_star_source(
 def rows_sha256(rows: pd.DataFrame) -> str:
     """Hash of what a store's rows say, whatever files and order they lie in."""
     columns = ["trial_id", "examples", "metric", "status", "value"]
-    facts = rows[columns].sort_values(columns[:3], kind="stable")
+    facts = pd.DataFrame(rows[columns]).sort_values(by=columns[:3], kind="stable")
     return hashlib.sha256(facts.to_csv(index=False).encode()).hexdigest()
 
 

@@ -4,24 +4,20 @@ import json
 import shlex
 from collections.abc import Callable
 
-import pandas as pd
-
-from vitscale.fits import plots
 from vitscale.fits.answer import Answer, answer, show_interval
 from vitscale.fits.confidence import confidence
 from vitscale.fits.export import FILES, emit
-from vitscale.fits.frontier import FrontierFit, fit_frontier
 from vitscale.fits.prediction.backtest_result import Backtest
-from vitscale.fits.report import conclusion, isoflop_checks, sharing_lines
+from vitscale.fits.report import conclusion
 from vitscale.fits.rule import Rule
-from vitscale.fits.star_fit import DimensionFit, StarFit
-from vitscale.report.cost import cost, trial_table
+from vitscale.fits.star_fit import StarFit
+from vitscale.report.cost import cost, runs_of, total, trial_table
 from vitscale.report.numbers import power, short
-from vitscale.report.page import Check, Config, Page, Picture, Table
-from vitscale.report.pictures import picture
+from vitscale.report.page import Config, Page, Table
 from vitscale.report.provenance import provenance
 from vitscale.report.source import StarSource
-from vitscale.scaling.shape import DIMENSIONS
+from vitscale.report.star_checks import star_checks
+from vitscale.report.star_pictures import star_pictures
 
 TIMES = (1.0, 10.0, 100.0)
 """Budgets that a report answers besides, as multiples of the most compute measured in one run."""
@@ -57,11 +53,11 @@ def star_page(
     if rule is not None and budget is not None:
         found = answer(rule, budget, source.fit_file.setting, measured_flops=measured)
     say("drawing the figures")
-    pictures = tuple(_pictures(source, rule, found, backtest))
+    pictures = tuple(star_pictures(source, rule, found, backtest))
     parts = {
         "title": f"vitscale report: {source.name}",
         "pictures": pictures,
-        "checks": tuple(_checks(source, found, backtest)),
+        "checks": tuple(star_checks(source, found, backtest)),
         "cost": cost(source, price=price),
         "tables": (_exponents(fit), *trial_table(source)),
         "provenance": provenance(source),
@@ -211,153 +207,6 @@ def _exponents(fit: StarFit) -> Table:
     return Table(header, rows, "The fitted laws")
 
 
-def _checks(source: StarSource, found: Answer | None, test: Backtest | None) -> list[Check]:
-    fit = source.fit_file.fit
-    checks = []
-    for name, dimension in fit.dimensions.items():
-        if dimension.identified:
-            said = f"{name}: the data decide how it grows with compute, s = {show_interval(dimension.s)}."
-            checks.append(Check("good", said))
-        else:
-            said = f"{name}: the data do not decide how it grows with compute ({show_interval(dimension.s)})."
-            checks.append(Check("poor", said))
-    checks += [Check("care", _sentence(flag.sentence)) for flag in fit.flags]
-    if found is not None:
-        checks += [Check("care", _sentence(warning)) for warning in found.warnings]
-    checks += [Check("care", _sentence(note)) for note in fit.notes]
-    if test is not None:
-        low, high = test.coverage_range
-        standing = (
-            "good" if (high >= test.level and low <= test.level) or low > test.level else "care"
-        )
-        checks.append(Check(standing, f"Back-test: {test.conclusion}"))
-    checks += [
-        Check("note" if agrees else "care", f"By a second method, for {line}")
-        for line, agrees in isoflop_checks(source.table, fit)
-    ]
-    checks += [Check("note", _sentence(line.strip())) for line in sharing_lines(fit)]
-    noise = (
-        f"Durations of one network share noise with a correlation of {fit.correlation:.2f} ± "
-        f"{fit.correlation_sd:.2f} (one standard deviation); the intervals allow for it."
-    )
-    return [*checks, Check("note", noise)]
-
-
-def _sentence(text: str) -> str:
-    """`text` as a sentence; a name at its beginning, such as mlp_dim, stays as it is."""
-    first = text.split(maxsplit=1)[0].rstrip(":")
-    start = text if first in DIMENSIONS else text[0].upper() + text[1:]
-    return start if text.endswith(".") else f"{start}."
-
-
-def _pictures(
-    source: StarSource, rule: Rule | None, found: Answer | None, test: Backtest | None
-) -> list[Picture]:
-    fit = source.fit_file.fit
-    drawn = []
-    if rule is not None:
-        marks = {} if found is None else {"this answer": (found.shape, found.flops)}
-        marks |= source.compare
-        in_flops = rule.start.flops_per_unit is not None
-        drawn.append(
-            picture(
-                "The best size at every budget",
-                lambda: plots.optimal_shape_figure(rule, fit, compare=marks if in_flops else {}),
-                alt="Optimal size against training compute, a panel for each dimension. "
-                + " ".join(
-                    f"{n} grows as compute to the {show_interval(s)}."
-                    for n, s in rule.exponents.items()
-                ),
-                how="Lines are the rule, bands its intervals; dashed and hatched where it reaches beyond the compute that was measured. The mark is the answer above.",
-            )
-        )
-    drawn.append(
-        picture(
-            "Every measurement, and the law along it",
-            lambda: plots.star_figure(source.table, fit),
-            alt=f"{fit.metric} against size for each dimension, a curve for each training length, with residuals below. "
-            + " ".join(_arm(name, found) for name, found in fit.dimensions.items()),
-            how="Points are measured networks, curves the fitted law; diamonds mark the size with the least error at each length. Residuals without a pattern are what a good fit looks like.",
-        )
-    )
-    drawn.append(
-        picture(
-            "How well each exponent is known",
-            lambda: plots.profile_figure(fit),
-            alt="Profile of the deviance against the exponent s of each dimension. "
-            + " ".join(f"{n}: {show_interval(f.s)}." for n, f in fit.dimensions.items()),
-            how="The deeper and narrower the valley, the better the data decide the exponent; where the curve stays below the line, nothing bounds it.",
-        )
-    )
-    drawn.append(
-        picture(
-            "Slices at equal compute",
-            lambda: plots.isoflop_figure(source.table, fit),
-            alt=f"{fit.metric} against size at equal compute, for each dimension: valleys whose lowest point is the best size.",
-            how="Each curve is the law at one compute; points are measurements, read at that compute between durations of their network. Diamonds mark the best size, with its interval.",
-        )
-    )
-    drawn.append(
-        picture(
-            "Predicted beside measured",
-            lambda: plots.parity_figure(source.table, fit),
-            alt=f"Fitted against measured {fit.metric}. "
-            + " ".join(f"{n}: off by {100 * f.rms:.2g}% (rms)." for n, f in fit.dimensions.items()),
-            how="On the diagonal, the law gives what was measured; about 95 of 100 points lie in the band (two standard deviations of the noise) where the law holds.",
-        )
-    )
-    frontier = _frontier(source.rows, fit)
-    if frontier is not None:
-        drawn.append(frontier)
-    if test is not None:
-        drawn.append(
-            picture(
-                "What earlier predictions were worth",
-                lambda: plots.backtest_figure(test, metric=fit.metric),
-                alt=f"Predicted against measured {fit.metric} of runs that were left out. {test.conclusion}",
-                how="The largest runs were left out of the fit and predicted from the rest. On the diagonal a prediction is right; bars are its interval.",
-            )
-        )
-    return drawn
-
-
-def _arm(name: str, found: DimensionFit) -> str:
-    best = (
-        "no best size within the data"
-        if found.x_star is None
-        else f"best size {show_interval(found.x_star.x)}"
-    )
-    return f"{name}: {found.models} networks, {best}."
-
-
-def _frontier(rows: pd.DataFrame | None, fit: StarFit) -> Picture | None:
-    if rows is None:
-        return None
-    ok = rows[(rows["status"] == "ok") & (rows["metric"] == fit.metric)]
-    compute, error = ok["train_flops"].to_numpy(float), ok["value"].to_numpy(float)
-    model = ok["trial_id"].to_numpy()
-    law: FrontierFit | None = None
-    try:
-        law = fit_frontier(compute, error, model=model, resamples=0)
-        told = f"The least error falls along a {law.law} law."
-    except ValueError:
-        told = "Too few runs lie on the frontier for a law."
-    return picture(
-        "The least error that compute buys",
-        lambda: plots.frontier_figure(
-            compute,
-            error,
-            fit=law,
-            size=ok["params"].to_numpy(float),
-            model=model,
-            metric=fit.metric,
-        ),
-        alt=f"{fit.metric} against training compute of {len(ok)} runs, with the Pareto frontier. {told}",
-        how="Each point is a run, coloured by its parameters; runs of one network are joined. Ringed points are those that no cheaper run beats. "
-        + told,
-    )
-
-
 def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str], ...]:
     if source.commands:
         return source.commands
@@ -383,7 +232,7 @@ def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str]
             (f"vitscale report {where} --flops {power(budget)} --out report.html", "This report.")
         )
     if source.rows is not None:
-        spent = source.rows.drop_duplicates(["trial_id", "examples"])["spent_flops"].sum()
+        spent = total(runs_of(source.rows), "spent_flops")
         found.append(
             (
                 f"vitscale advise {where} --budget {power(spent / 2)} --out more.toml",
