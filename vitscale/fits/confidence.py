@@ -57,9 +57,8 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
         if any(flag.code == "outlier_leverage" for flag in dimension.flags):
             reasons.append(("care", f"The exponent of {name} hangs on one network."))
     order: tuple[Standing, ...] = ("poor", "care", "good")
-    worst: Standing = next(
-        (step for step in order if any(standing == step for standing, _ in reasons)), "good"
-    )
+    standings = {standing for standing, _ in reasons}
+    worst: Standing = next((step for step in order if step in standings), "good")
     told = tuple(text for step in order for standing, text in reasons if standing == step)
     return Confidence(worst, told or (_all_is_well(found, beyond),))
 
