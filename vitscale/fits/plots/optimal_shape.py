@@ -18,6 +18,7 @@ from vitscale.scaling.shape import Shape
 
 _LINE_POINTS = 160
 _BEYOND = 100.0  # how far beyond the data the rule is shown, unless told
+_UNKNOWN = "exponent not identified"
 _MARKERS = "sDvP^X<>"
 
 Segment = tuple[np.ndarray, bool]
@@ -120,12 +121,15 @@ def _draw_dimension(
         axes.plot(compute, estimate, color=color, linestyle=dashes, alpha=weight, zorder=3)
     start = rule.start.sizes[name].estimate
     axes.plot([rule.start.t0 * per_unit], [start], "o", color=color, markersize=points(5), zorder=4)
-    growth = rule.exponents[name].estimate * rule.weights[name]
-    axes.set_title(
-        f"optimal {name}, growing as compute$^{{{growth:.3f}}}$"
-        if identified
-        else f"optimal {name}: exponent not identified"
-    )
+    axes.set_title(f"optimal {name}:\n{_growth(rule, name) if identified else _UNKNOWN}")
+
+
+def _growth(rule: Rule, name: str) -> str:
+    """How the size grows with compute, with the interval of the exponent where it has one."""
+    s, weight = rule.exponents[name], rule.weights[name]
+    known = s.low > 0 and np.isfinite(s.high) and s.low < s.high
+    interval = f" [{s.low * weight:.3f}, {s.high * weight:.3f}]" if known else ""
+    return f"grows as compute$^{{{s.estimate * weight:.3f}}}${interval}"
 
 
 def _mark(axes: Axes, compute: float, size: float, marker: str) -> None:

@@ -31,7 +31,8 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
     grows along a line, and the law is drawn at the compute of its points. A diamond marks the size at
     which a length is spent on the optimal size, x = x*(t), with the interval of x* there; only where
     the exponent is identified, and without interval where that compute was not measured. Beyond the
-    fitted sizes, towards an optimum or a centre that was left out, the law goes on dotted.
+    fitted sizes, towards an optimum or a centre that was left out, the law goes on dotted. A residual is
+    measured over fitted, less one.
 
     Raises `ValueError` where the table lacks a dimension of the fit.
     """
@@ -45,7 +46,7 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
             _draw_arm(panels[0, k], panels[1, k], arm, fit, name, colors)
         largest = max(float(np.max(arm["error"].to_numpy())) for arm in arms.values())
         panels[0, 0].set_ylabel(style.metric_label(fit.metric, largest))
-        panels[1, 0].set_ylabel("measured over\nfitted (%)")
+        panels[1, 0].set_ylabel("residual (%)")
         _error_axes(panels[0], list(arms.values()))
         for axes in panels[1]:
             _residual_axis(axes)

@@ -53,7 +53,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure of this size on paper, that makes room for its labels and legends."""
     look = current()
     return Figure(
-        figsize=(width_in * look.inches, height_in * look.inches),
+        figsize=look.figure_size(width_in, height_in),
         dpi=DPI,
         facecolor=look.palette.background,
         layout="constrained",
@@ -134,11 +134,11 @@ def nice_ticks(low: float, high: float, *, least: int = 3, most: int = 7) -> lis
             return ticks
         if len(ticks) > most:
             return ticks[:: math.ceil(len(ticks) / most)]
-    return [
-        float(v)
-        for v in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        if low <= v <= high
-    ]
+    tries = []
+    for count in (5, 8):
+        values = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        tries.append([float(value) for value in values if low <= value <= high])
+    return next((ticks for ticks in tries if least <= len(ticks) <= most), tries[0])
 
 
 def plain_log(axis: Axis, low: float, high: float, *, least: int = 3) -> None:
@@ -218,7 +218,10 @@ def legend_below(figure: Figure, handles: Sequence, *, columns: int) -> None:
     """A legend under all panels, in a space of its own, in as many `columns` as fit."""
     width = figure.bbox.width
     renderer = FigureCanvasAgg(figure).get_renderer()
-    for count in range(min(columns, len(handles)), 0, -1):
+    for most in range(min(columns, len(handles)), 0, -1):
+        # As few columns as these lines need, so that all lines but the last are full.
+        lines = -(-len(handles) // most)
+        count = -(-len(handles) // lines)
         legend = figure.legend(
             handles=list(handles),
             loc="outside lower center",
