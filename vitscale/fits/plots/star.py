@@ -217,7 +217,7 @@ def _legend(
 ) -> list[Artist]:
     handles: list[Artist] = [
         Line2D([], [], marker="o", markersize=points(3.6), color=colors[length], label=label)
-        for length, label in zip(lengths, _length_labels(lengths, relative), strict=True)
+        for length, label in zip(lengths, length_labels(lengths, relative), strict=True)
     ]
     if any(arm["is_center"].any() for arm in arms.values()):
         handles.append(
@@ -243,7 +243,8 @@ def _legend(
     return handles
 
 
-def _length_labels(lengths: np.ndarray, relative: bool) -> list[str]:
+def length_labels(lengths: np.ndarray, relative: bool) -> list[str]:
+    """Training lengths in words: images, or how many times the shortest."""
     if relative:
         shortest = lengths.min()
         return [

@@ -99,9 +99,12 @@ def compute_label(unit: str) -> str:
 
 def compute_value(compute: float, unit: str) -> str:
     """One compute with its unit, short."""
-    label = compute_label(unit)
-    inside = label[label.index("(") + 1 : -1]
-    return f"{_scientific(compute)} {inside}"
+    return f"{scientific(compute)} {unit_of(compute_label(unit))}"
+
+
+def unit_of(label: str) -> str:
+    """The unit in a label that ends with it in brackets."""
+    return label[label.index("(") + 1 : -1]
 
 
 def metric_label(metric: str, largest: float) -> str:
@@ -155,7 +158,7 @@ def compute_log(axis: Axis, low: float, high: float) -> None:
         return
     _log_range(axis, low, high)
     ticks = nice_ticks(low, high, least=3, most=_room_for(6))
-    _set_ticks(axis, ticks, [_scientific(v) for v in ticks])
+    _set_ticks(axis, ticks, [scientific(v) for v in ticks])
 
 
 def _room_for(count: int) -> int:
@@ -164,7 +167,8 @@ def _room_for(count: int) -> int:
     return max(4, round(count * look.inches / look.points))
 
 
-def _scientific(value: float) -> str:
+def scientific(value: float) -> str:
+    """A number as a power of ten, three digits."""
     exponent = math.floor(math.log10(value) + 1e-9)
     multiple = value / 10.0**exponent
     power = f"10^{{{exponent}}}"
