@@ -18,6 +18,7 @@ from vitscale.commands import (
     data,
     fit,
     import_runs,
+    plot,
     quickstart,
     rehearse,
     reproduce,
@@ -43,6 +44,7 @@ Command = (
     | Annotated[store.StoreCommand, subcommand("store")]
     | Annotated[import_runs.Import, subcommand("import")]
     | Annotated[fit.Fit, subcommand("fit")]
+    | Annotated[plot.Plot, subcommand("plot")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
@@ -63,6 +65,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     store.StoreCommand: store.run,
     import_runs.Import: import_runs.run,
     fit.Fit: fit.run,
+    plot.Plot: plot.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from vitscale.fits import plots
 from vitscale.fits.columns import column_of, positive, refuse_bad, require, series
 from vitscale.fits.fit_file import FitFile
-from vitscale.fits.frontier import fit_frontier
+from vitscale.fits.frontier import FrontierFit, FrontierLaw, fit_frontier
 from vitscale.fits.prediction.backtest import Backtest, backtest_star_at
 from vitscale.fits.prediction.coverage import backtest_coverage
 from vitscale.fits.store_fit import default_metric
@@ -23,9 +24,6 @@ from vitscale.sweeps.preview import Preview, TrialCost, preview
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.stored_speed import stored_speed
 from vitscale.sweeps.work import recorded
-
-if TYPE_CHECKING:
-    pass
 
 _LEVELS = (0.5, 0.8, 0.9)
 _SHOWN_LEVEL = 0.9
@@ -94,6 +92,27 @@ class Material:
                 "compute_unit": "train_flops",
             }
         return _runs_of_table(self.frame, self.columns)
+
+    @cached_property
+    def frontier(self) -> tuple[FrontierFit | None, dict[str, FrontierFit]]:
+        """The law along the frontier of `runs`, and the other one to compare it with.
+
+        None where the frontier has too few runs for any.
+        """
+        runs, found = self.runs, {}
+        for law in get_args(FrontierLaw):
+            try:
+                found[f"{law} law"] = fit_frontier(
+                    runs["compute"],
+                    runs["error"],
+                    law=law,
+                    model=runs.get("model"),
+                    resamples=0 if found else _RESAMPLES,
+                )
+            except ValueError:
+                continue  # too few runs on the frontier for this law, but perhaps not for the other
+        fit = next(iter(found.values()), None)
+        return fit, {name: law for name, law in found.items() if law is not fit}
 
     @cached_property
     def shapes(self) -> dict[str, str]:
@@ -166,23 +185,8 @@ def _optimal_shape(material: Material) -> Figure:
 
 
 def _frontier(material: Material) -> Figure:
-    runs = material.runs
-    laws = {}
-    for law in ("double-saturating", "saturating"):
-        resamples = 0 if laws else _RESAMPLES
-        try:
-            laws[f"{law} law"] = fit_frontier(
-                runs["compute"],
-                runs["error"],
-                law=law,
-                model=runs.get("model"),
-                resamples=resamples,
-            )
-        except ValueError:
-            continue  # too few runs on the frontier for this law: draw them with the other, or alone
-    fit = next(iter(laws.values()), None)
-    others = {name: law for name, law in laws.items() if law is not fit}
-    return plots.frontier_figure(**runs, fit=fit, others=others)
+    fit, others = material.frontier
+    return plots.frontier_figure(**material.runs, fit=fit, others=others)
 
 
 def _backtest(material: Material) -> Figure:
@@ -246,3 +250,37 @@ FIGURES: Mapping[str, Callable[[Material], Figure]] = {
     "plan_cost": _plan_cost,
 }
 """Every figure of a source, by name; each raises `ValueError`, in a sentence, where the data do not allow it."""
+
+
+def _star_page(material: Material, path: Path) -> Path:
+    from vitscale.fits.plots import interactive
+
+    fit_file, table = material.fitted
+    return interactive.save(
+        interactive.star_figure(table, fit_file.fit, shapes=material.shapes), path
+    )
+
+
+def _optimal_shape_page(material: Material, path: Path) -> Path:
+    from vitscale.fits.plots import interactive
+
+    fit_file, _ = material.fitted
+    return interactive.save(interactive.optimal_shape_figure(fit_file.rule(), fit_file.fit), path)
+
+
+def _frontier_page(material: Material, path: Path) -> Path:
+    from vitscale.fits.plots import interactive
+
+    fit, others = material.frontier
+    page = interactive.frontier_figure(
+        **material.runs, fit=fit, others=others, shapes=material.shapes
+    )
+    return interactive.save(page, path)
+
+
+PAGES: Mapping[str, Callable[[Material, Path], Path]] = {
+    "star": _star_page,
+    "optimal_shape": _optimal_shape_page,
+    "frontier": _frontier_page,
+}
+"""Those that are also written as pages, by name; they need plotly."""

@@ -96,8 +96,9 @@ def run(command: Fit) -> int:
 def _run_star(command: Fit) -> int:
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.report import fit_lines, isoflop_lines
+    from vitscale.sources import read_source
 
-    result, table = _fit_source(command)
+    result, table = fit_source(command, read_source(command.source))
     lines, content = fit_lines(result.fit, isoflop_lines(table, result.fit)), result.to_dict()
     test = None
     if command.backtest:
@@ -127,14 +128,13 @@ def _run_star(command: Fit) -> int:
     return 0
 
 
-def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
-    """Fit a store (with the starting point of its grid, if it has one) or a table."""
+def fit_source(command: Fit, frame: "pd.DataFrame") -> "tuple[FitFile, pd.DataFrame]":
+    """Fit the rows of a store (with the starting point of its grid, if it has one) or of a table."""
     from vitscale.fits.fit_file import FitFile
     from vitscale.fits.shape_law import fit_star
     from vitscale.fits.store_fit import fit_store
     from vitscale.fits.store_tables import is_store
     from vitscale.fits.tables import star_table
-    from vitscale.sources import read_source
 
     options: dict[str, Any] = {
         "include_center": not command.no_center,
@@ -142,7 +142,6 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
         "level": command.level,
         "resamples": command.resamples,
     }
-    frame = read_source(command.source)
     mapped = {
         "--x": command.x,
         "--dimension": command.dimension,

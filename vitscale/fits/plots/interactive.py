@@ -4,6 +4,7 @@ The same arguments as the figures of the same name beside it, and the same look 
 theme counts here). Needs plotly, which the extra `interactive` brings.
 """
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ from vitscale.fits.star_fit import StarFit
 from vitscale.scaling.shape import Shape
 
 _LINE_POINTS = 120
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>body {{ margin: 0; background: {background}; }}</style>
+</head>
+<body>{drawn}</body>
+</html>
+"""
 
 
 def star_figure(
@@ -114,7 +126,7 @@ def frontier_figure(
         figure.add_trace(trace)
     words = _run_words(len(compute), model, shapes or {}, size, size_name)
     for chosen, name in ((~on, "runs"), (on, "Pareto frontier")):
-        marker: dict[str, Any] = {"color": palette().blue, "size": 7}
+        marker: dict[str, Any] = {"color": palette().blue, "size": 7, "line": {"width": 0}}
         if name == "Pareto frontier":
             marker |= {"line": {"color": palette().ink, "width": 1.5}, "size": 9}
         figure.add_trace(
@@ -129,7 +141,7 @@ def frontier_figure(
             )
         )
     figure.update_xaxes(
-        title_text=style.compute_label(compute_unit), type="log", exponentformat="power"
+        title_text=style.compute_label(compute_unit), type="log", exponentformat="power", dtick=1
     )
     _plain_ticks(figure, "y", error)
     figure.update_yaxes(title_text=label)
@@ -172,36 +184,45 @@ def optimal_shape_figure(
         for what, (shape, at) in (compare or {}).items():
             mark = go.Scatter(x=[at], y=[getattr(shape, name)], mode="markers", showlegend=False)
             mark.update(
-                marker={"symbol": "square", "size": 10, "color": palette().accent},
+                marker={
+                    "symbol": "square",
+                    "size": 10,
+                    "color": palette().accent,
+                    "line": {"width": 0},
+                },
                 hovertemplate=f"{what}<br>{shape}<br>%{{x:.3g}} {short}<extra></extra>",
             )
             figure.add_trace(mark, row=1, col=column)
-        figure.update_xaxes(type="log", exponentformat="power", row=1, col=column)
+        figure.update_xaxes(type="log", exponentformat="power", dtick=1, row=1, col=column)
         figure.update_xaxes(title_text=style.compute_label(unit), row=1, col=column)
         figure.update_yaxes(title_text=style.size_label(name), row=1, col=column)
         _plain_ticks(figure, "y", best, column)
-    measured = _measured_flops(fit)
-    if measured is not None and fit is not None and rule.start.flops_per_unit:
+    measured = _measured_flops(fit) if rule.start.flops_per_unit else None
+    if measured is not None:
         figure.add_vrect(
             x0=measured,
             x1=high,
             fillcolor=palette().grey,
             opacity=0.12,
             line_width=0,
-            annotation_text="extrapolated",
-            annotation_position="top left",
         )
-    return _finished(figure, "Optimal size against compute")
+    beyond = "" if measured is None else ", shaded beyond the measured compute"
+    return _finished(figure, f"Optimal size against compute{beyond}")
 
 
 def save(figure: go.Figure, path: Path) -> Path:
     """Write `figure` as one page of HTML with all that it needs inside; whole or not at all."""
-    page = figure.to_html(include_plotlyjs=True, full_html=True, config={"responsive": True})
-    title = figure.layout.title.text or "vitscale"
-    style_tag = f"<style>body{{margin:0;background:{figure.layout.paper_bgcolor}}}</style>"
-    head = f'<head><meta charset="utf-8" /><title>{title}</title>{style_tag}'
+    drawn = figure.to_html(
+        include_plotlyjs=True,
+        full_html=False,
+        default_height="96vh",
+        config={"responsive": True, "displaylogo": False},
+    )
+    page = _PAGE.format(
+        title=html.escape(figure.layout.title.text), background=palette().background, drawn=drawn
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, page.replace('<head><meta charset="utf-8" />', head, 1))
+    replace_text(path, page)
     return path
 
 
@@ -220,7 +241,6 @@ def _finished(figure: go.Figure, title: str) -> go.Figure:
         legend={"orientation": "h", "yanchor": "top", "y": -0.18},
         hoverlabel={"bgcolor": colors.background, "font": {"color": colors.ink}},
         hovermode="closest",
-        height=560,
         margin={"t": 90},
     )
     axes = {"gridcolor": colors.grid, "linecolor": colors.ink, "showline": True, "zeroline": False}
@@ -295,6 +315,7 @@ def _measurements(
         marker={
             "color": color,
             "size": np.where(center, 13, 8).tolist(),
+            "line": {"width": 0},
             "symbol": np.where(center, "star", "circle").tolist(),
         },
         customdata=np.column_stack([compute, off]),
