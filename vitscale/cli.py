@@ -18,6 +18,7 @@ from vitscale.commands import (
     data,
     fit,
     import_runs,
+    plot,
     quickstart,
     rehearse,
     report,
@@ -46,6 +47,7 @@ Command = (
     | Annotated[fit.Fit, subcommand("fit")]
     | Annotated[report.Report, subcommand("report")]
     | Annotated[report.Demo, subcommand("demo")]
+    | Annotated[plot.Plot, subcommand("plot")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
@@ -68,6 +70,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     fit.Fit: fit.run,
     report.Report: report.run_report,
     report.Demo: report.run_demo,
+    plot.Plot: plot.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,

@@ -16,9 +16,20 @@ def read_source(where: str | Path) -> "pd.DataFrame":
 
     Raises `ValueError` or `OSError` that names what is empty, damaged, missing or of another kind.
     """
-    if not is_remote(where) and not (Path(where) / "store.json").exists():
+    store = store_of(where)
+    if store is None:
         return read_table(where)
-    frame = Store.open(where).read()
+    frame = store.read()
     if frame.empty:
         raise ValueError(f"{where} holds no measurements yet; run the sweep first")
     return frame
+
+
+def store_of(where: str | Path) -> Store | None:
+    """The store that `where` names, or None where it is something else.
+
+    Raises `ValueError` or `OSError` for a store that cannot be opened.
+    """
+    if not is_remote(where) and not (Path(where) / "store.json").exists():
+        return None
+    return Store.open(where)

@@ -1,18 +1,16 @@
 """Figures of real fits: what is drawn is what the laws say, and every word can be read."""
 
 import dataclasses
-import itertools
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import star_samples as stars
+from figure_words import check_words, shown_axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.text import Text
 
 from vitscale.fits import plots
 from vitscale.fits.datasets import load_scaling_vit_fewshot, load_sovit_star
@@ -88,6 +86,10 @@ def figures(table, fit, without_center, no_optimum, runs):
         "shape, not identified": plots.optimal_shape_figure(
             rule_from_fit(without_center, SOVIT_X0), without_center
         ),
+        "isoflop": plots.isoflop_figure(table, fit),
+        "isoflop, no optimum": plots.isoflop_figure(*no_optimum),
+        "parity": plots.parity_figure(table, fit),
+        "parity, centre left out": plots.parity_figure(table, without_center),
         "profile": plots.profile_figure(fit),
         "profile, not identified": plots.profile_figure(without_center),
         "profile, none": plots.profile_figure(no_optimum[1]),
@@ -97,25 +99,9 @@ def figures(table, fit, without_center, no_optimum, runs):
 FIGURES = (
     *("star", "star, lengths unknown", "star, centre left out", "star, few points"),
     *("star, no optimum", "frontier", "frontier, plain", "shape", "shape, published"),
+    *("isoflop", "isoflop, no optimum", "parity", "parity, centre left out"),
     *("shape, not identified", "profile", "profile, not identified", "profile, none"),
 )
-
-
-def shown_axes(figure: Figure):
-    return [axes for axes in figure.axes if axes.axison]
-
-
-def words(figure: Figure) -> list[Text]:
-    """Every text that is drawn: of legends, titles, labels, notes, and ticks in view."""
-    found = [text for legend in figure.legends for text in legend.get_texts()]
-    for axes in figure.axes:
-        found += [axes.title, *axes.texts]
-        if axes.axison:
-            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-                ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-                found += [axis.label, axis.get_offset_text()]
-                found += [label for tick in ticks for label in (tick.label1, tick.label2)]
-    return [text for text in found if text.get_visible() and text.get_text().strip()]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -132,17 +118,7 @@ def test_every_axis_has_its_name_and_unit(figures, name):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_words_are_cut_or_cover_others(figures, name):
-    figure = figures[name]
-    FigureCanvasAgg(figure).draw()
-    renderer = figure.canvas.get_renderer()
-    drawn = [(text, text.get_window_extent(renderer)) for text in words(figure)]
-    assert len(drawn) >= 5
-    for text, box in drawn:
-        assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, text
-        assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, text
-        assert float(text.get_fontsize()) >= 7
-    for (first, box), (second, other) in itertools.combinations(drawn, 2):
-        assert not box.padded(-0.5).overlaps(other.padded(-0.5)), (first, second)
+    check_words(figures[name])
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -297,10 +273,13 @@ def test_shape_marks_what_it_is_compared_with(figures):
     assert {"SoViT-400m/14", "extrapolated, outside the measured compute"} <= set(labels)
 
 
-def test_shape_says_what_is_not_identified(figures):
+def test_shape_says_what_is_not_identified(figures, without_center):
     titles = [axes.get_title() for axes in figures["shape, not identified"].axes]
-    assert titles[2] == "optimal mlp_dim: exponent not identified"
-    assert "growing as compute" in titles[0]
+    assert titles[2] == "optimal mlp_dim:\nexponent not identified"
+    s = without_center.dimensions["width"].s
+    weight = 1 / 3  # compute is shared by three dimensions
+    ends = f"[{s.low * weight:.3f}, {s.high * weight:.3f}]"
+    assert titles[0] == f"optimal width ∝\ncompute$^{{{s.estimate * weight:.3f}}}$ {ends}"
     published = [text.get_text() for text in figures["shape, published"].legends[0].get_texts()]
     assert not any("interval" in label or "extrapolated" in label for label in published)
 

@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.fit_law import given_flags, run_law
 from vitscale.commands.output import output
-from vitscale.commands.star_source import Columns, fit_source
+from vitscale.commands.star_source import columns_of, fit_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,11 +94,10 @@ def _run_star(command: Fit) -> int:
     from vitscale.fits.report import fit_lines, isoflop_lines
     from vitscale.sources import read_source
 
-    columns = Columns(**{f.name: getattr(command, f.name) for f in dataclasses.fields(Columns)})
     result, table = fit_source(
         read_source(command.source),
         command.source,
-        columns,
+        columns_of(command),
         include_center=not command.no_center,
         t_ref=command.t_ref,
         level=command.level,

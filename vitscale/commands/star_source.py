@@ -36,6 +36,11 @@ class Columns:
 _OF_A_STORE = ("metric", "recipe")
 
 
+def columns_of(command: Any) -> Columns:
+    """The fields of a command that are those of `Columns`."""
+    return Columns(**{f.name: getattr(command, f.name) for f in dataclasses.fields(Columns)})
+
+
 def fit_source(
     frame: "pd.DataFrame", name: str, columns: Columns, **options: Any
 ) -> "tuple[FitFile, pd.DataFrame]":

@@ -56,10 +56,9 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
     for name, dimension in fit.dimensions.items():
         if any(flag.code == "outlier_leverage" for flag in dimension.flags):
             reasons.append(("care", f"The exponent of {name} hangs on one network."))
-    order: tuple[Standing, ...] = ("poor", "care", "good")
-    standings = {standing for standing, _ in reasons}
-    worst: Standing = next((step for step in order if step in standings), "good")
-    told = tuple(text for step in order for standing, text in reasons if standing == step)
+    order: tuple[Standing, ...] = ("good", "care", "poor")
+    worst = max((standing for standing, _ in reasons), key=order.index, default=order[0])
+    told = tuple(text for step in reversed(order) for standing, text in reasons if standing == step)
     return Confidence(worst, told or (_all_is_well(found, beyond),))
 
 

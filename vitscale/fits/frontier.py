@@ -73,7 +73,10 @@ class FrontierFit:
             ]
         )
         low, high = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return low, high
+        # The frontier of a resample lies above that of all runs, never below: as with `intervals`, the
+        # law itself stays inside.
+        best = self.error(compute)
+        return np.minimum(low, best), np.maximum(high, best)
 
 
 def fit_frontier(

@@ -28,6 +28,7 @@ MIN_SIZES = 4
 _NEAREST = 5  # sizes about the least error that the parabola is laid through
 _LEAST_SPAN = 1.5  # factor of compute over which enough sizes must overlap
 _LEVELS = 6
+_LEAST_DURATIONS = 3  # that a parabola in log compute takes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,9 +143,16 @@ def read_at(
     error: Float[np.ndarray, " points"],
     level: float,
 ) -> tuple[Float[np.ndarray, " sizes"], Float[np.ndarray, " sizes"]]:
-    """Sizes, and the error of each read off its own runs at compute `level`; only of those sizes whose runs
-    reach from below `level` to above it."""
-    read = {size: _curve(t[x == size], error[x == size])(level) for size in np.unique(x)}
+    """Sizes, and the error of each read off its own runs at compute `level`.
+
+    Only of those sizes whose runs reach from below `level` to above it, with three computes or more: the
+    line through two would run above a curve that flattens.
+    """
+    read = {
+        size: _curve(t[x == size], error[x == size])(level)
+        for size in np.unique(x)
+        if len(np.unique(t[x == size])) >= _LEAST_DURATIONS
+    }
     known = {size: value for size, value in read.items() if value is not None}
     return np.array(list(known), float), np.exp(np.array(list(known.values()), float))
 

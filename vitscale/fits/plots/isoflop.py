@@ -31,9 +31,9 @@ def isoflop_figure(
     - `levels`: computes to slice at, in the fit's unit; default four over what was measured along
       every dimension.
 
-    Points are measurements read at a slice's compute, each between durations of its own network by a
-    parabola in log compute (`vitscale.fits.isoflop.read_at`); networks that were not trained at shorter and
-    longer lengths have none. Diamonds mark the optimum with its interval, where the exponent is
+    Points are measurements read at a slice's compute, each between the durations of its own size by a
+    parabola in log compute (`vitscale.fits.isoflop.read_at`). Sizes with fewer than three durations, or
+    without shorter and longer ones, have none. Diamonds mark the optimum with its interval, where the exponent is
     identified. Lines are dotted beyond the measured sizes.
 
     Raises `ValueError` where the table lacks a dimension of the fit, or a level is not positive.
@@ -61,7 +61,7 @@ def _levels(fit: StarFit) -> list[float]:
     low, high = float(first.max()), float(last.min())
     if not low < high:
         low, high = float(first.min()), float(last.max())
-    return [level for level in np.geomspace(low, high, _LEVELS + 2)[1:-1]]
+    return [float(f"{level:.1e}") for level in np.geomspace(low, high, _LEVELS + 2)[1:-1]]
 
 
 def _draw(

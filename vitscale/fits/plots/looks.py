@@ -21,6 +21,8 @@ from matplotlib.colors import Colormap, ListedColormap
 Theme = Literal["light", "dark"]
 Size = Literal["paper", "slide"]
 
+_NARROWEST, _WIDEST = 1.5, 2.4  # of figures on slides: width over height
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Palette:
@@ -121,6 +123,15 @@ class Look:
     def points(self) -> float:
         """By how much words, lines and marks are larger than on paper."""
         return {"paper": 1.0, "slide": 1.75}[self.size]
+
+    def figure_size(self, width_in: float, height_in: float) -> tuple[float, float]:
+        """Width and height in inches of what has this size on paper; on a slide nearer to its format."""
+        if self.size == "slide":
+            width_in, height_in = (
+                max(width_in, _NARROWEST * height_in),
+                max(height_in, width_in / _WIDEST),
+            )
+        return width_in * self.inches, height_in * self.inches
 
     def settings(self) -> dict[Any, Any]:
         """What matplotlib is to be told."""

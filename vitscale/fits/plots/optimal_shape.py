@@ -18,6 +18,7 @@ from vitscale.scaling.shape import Shape
 
 _LINE_POINTS = 160
 _BEYOND = 100.0  # how far beyond the data the rule is shown, unless told
+_UNKNOWN = ":\nexponent not identified"
 _MARKERS = "sDvP^X<>"
 
 Segment = tuple[np.ndarray, bool]
@@ -43,13 +44,9 @@ def optimal_shape_figure(
     Compute is in training FLOPs where the rule's unit is known in FLOPs, else in the rule's own unit;
     `low`, `high` and `compare` are in the same. Raises `ValueError` where `low` is not below `high`.
     """
-    per_unit = rule.start.flops_per_unit or 1.0
-    unit = "train_flops" if rule.start.flops_per_unit else rule.start.compute_unit
+    per_unit, unit = compute_unit_of(rule)
     marks = dict(compare or {})
-    span = _span(rule, fit, per_unit, [compute for _, compute in marks.values()])
-    low, high = low or span[0], high or span[1]
-    if not 0 < low < high:
-        raise ValueError(f"low={low:g} is not below high={high:g}; give an increasing range")
+    low, high = compute_span(rule, fit, low, high, marks)
     with style.styled():
         figure = style.new_figure(max(3.6, style.PANEL_IN * len(rule.exponents)), 3.0)
         panels = figure.subplots(1, len(rule.exponents), squeeze=False)[0]
@@ -65,6 +62,32 @@ def optimal_shape_figure(
         handles = _legend(rule, fit, marks)
         style.legend_below(figure, handles, columns=2 if len(panels) == 1 else 4)
     return figure
+
+
+def compute_unit_of(rule: Rule) -> tuple[float, str]:
+    """Training FLOPs in a unit of the rule's compute, and the name of the unit to show it in."""
+    if rule.start.flops_per_unit:
+        return rule.start.flops_per_unit, "train_flops"
+    return 1.0, rule.start.compute_unit
+
+
+def compute_span(
+    rule: Rule,
+    fit: StarFit | None,
+    low: float | None,
+    high: float | None,
+    compare: Mapping[str, tuple[Shape, float]] | None,
+) -> tuple[float, float]:
+    """The range of compute to show, see `optimal_shape_figure`.
+
+    Raises `ValueError` where `low` is not below `high`.
+    """
+    per_unit, _ = compute_unit_of(rule)
+    span = _span(rule, fit, per_unit, [compute for _, compute in (compare or {}).values()])
+    low, high = low or span[0], high or span[1]
+    if not 0 < low < high:
+        raise ValueError(f"low={low:g} is not below high={high:g}; give an increasing range")
+    return low, high
 
 
 def _span(
@@ -120,12 +143,15 @@ def _draw_dimension(
         axes.plot(compute, estimate, color=color, linestyle=dashes, alpha=weight, zorder=3)
     start = rule.start.sizes[name].estimate
     axes.plot([rule.start.t0 * per_unit], [start], "o", color=color, markersize=points(5), zorder=4)
-    growth = rule.exponents[name].estimate * rule.weights[name]
-    axes.set_title(
-        f"optimal {name}, growing as compute$^{{{growth:.3f}}}$"
-        if identified
-        else f"optimal {name}: exponent not identified"
-    )
+    axes.set_title(f"optimal {name}{_growth(rule, name) if identified else _UNKNOWN}")
+
+
+def _growth(rule: Rule, name: str) -> str:
+    """How the size grows with compute, with the interval of the exponent where it has one."""
+    s, weight = rule.exponents[name], rule.weights[name]
+    known = s.low > 0 and np.isfinite(s.high) and s.low < s.high
+    interval = f" [{s.low * weight:.3f}, {s.high * weight:.3f}]" if known else ""
+    return f" ∝\ncompute$^{{{s.estimate * weight:.3f}}}${interval}"
 
 
 def _mark(axes: Axes, compute: float, size: float, marker: str) -> None:

@@ -9,13 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from vitscale.fits.columns import series
 from vitscale.fits.intervals.correlation import VarianceComponents
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
 from vitscale.fits.plots.star import arms_of
-from vitscale.fits.star_fit import DimensionFit, StarFit
+from vitscale.fits.star_fit import StarFit
 
 _SIGMAS = 2.0
 
@@ -25,7 +26,7 @@ def parity_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
 
     - `table`: the canonical star table that was fitted (see `vitscale.fits.tables`).
 
-    On the diagonal a prediction is right. The band is two standard deviations of the noise that the fit
+    On the diagonal a prediction is right; below, how far off it is. The band is two standard deviations of the noise that the fit
     found, between networks and within one together; about 95 of 100 points lie in it where the law holds.
     These are the points that the law was fitted to: for predictions of runs left out see
     `backtest_figure`. A centre that was left out is hollow.
@@ -35,14 +36,16 @@ def parity_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
     arms = arms_of(table, fit)
     with style.styled():
         count = len(arms)
-        figure = style.new_figure(max(3.6, 2.9 * count), 3.5)
-        panels = figure.subplots(1, count, squeeze=False)[0]
-        for axes, (name, arm) in zip(panels, arms.items(), strict=True):
-            _draw(axes, arm, fit, name)
+        figure = style.new_figure(max(3.6, 2.9 * count), 4.4)
+        panels = figure.subplots(2, count, sharex="col", squeeze=False, height_ratios=[3, 1])
+        for (upper, lower), (name, arm) in zip(panels.T, arms.items(), strict=True):
+            _draw(upper, lower, arm, fit, name)
         largest = max(float(arm["error"].max()) for arm in arms.values())
-        panels[0].set_ylabel(f"predicted {style.metric_label(fit.metric, largest)}")
-        for axes in panels:
-            axes.set_xlabel(f"measured {style.metric_label(fit.metric, largest)}")
+        label = style.metric_label(fit.metric, largest)
+        panels[0, 0].set_ylabel(f"predicted {label}")
+        panels[1, 0].set_ylabel("off by (%)")
+        for axes in panels[1]:
+            axes.set_xlabel(f"measured {label}")
         style.legend_below(figure, _legend(arms, fit), columns=2 if count == 1 else 4)
     return figure
 
@@ -52,43 +55,40 @@ def noise_sd(noise: VarianceComponents) -> float:
     return float(np.hypot(noise.between, noise.within))
 
 
-def _draw(axes: Axes, arm: pd.DataFrame, fit: StarFit, name: str) -> None:
+def _draw(upper: Axes, lower: Axes, arm: pd.DataFrame, fit: StarFit, name: str) -> None:
     dimension = fit.dimensions[name]
     measured = arm["error"].to_numpy(float)
     predicted = dimension.law.error(arm["x"].to_numpy(float), arm["compute"].to_numpy(float))
     both = np.concatenate([measured, predicted])
     low, high = style.lengthen(float(both.min()), float(both.max()), 1.06)
-    line = np.array([low, high])
-    width = _SIGMAS * noise_sd(dimension.noise)
+    ends, width = np.array([low, high]), _SIGMAS * noise_sd(dimension.noise)
     color = palette().dimension(name)
-    axes.fill_between(line, line / (1 + width), line * (1 + width), **_band(color))
-    axes.plot(line, line, color=palette().ink, linewidth=points(0.8), zorder=1)
     center = series(arm, "is_center").to_numpy(bool)
     fill = color if fit.include_center else palette().background
-    axes.plot(
-        measured[~center], predicted[~center], "o", color=color, markersize=points(3.6), zorder=3
-    )
-    axes.plot(
-        measured[center],
-        predicted[center],
-        "*",
-        color=color,
-        markerfacecolor=fill,
-        markersize=points(8),
-        zorder=3,
-    )
-    style.plain_log(axes.xaxis, low, high, least=4)
-    style.plain_log(axes.yaxis, low, high, least=4)
-    axes.set_title(_title(dimension, name))
-    style.faint_grid(axes)
-
-
-def _band(color: str) -> dict[str, Any]:
-    return {"color": color, "alpha": 0.18, "linewidth": 0, "zorder": 0.5}
-
-
-def _title(fit: DimensionFit, name: str) -> str:
-    return f"{name}: off by {100 * fit.rms:.2g}% (rms), {fit.n} points"
+    off = 100 * (predicted / measured - 1)
+    for axes, y, right in ((upper, predicted, ends), (lower, off, np.zeros(2))):
+        axes.plot(ends, right, color=palette().ink, linewidth=points(0.8), zorder=1)
+        axes.plot(measured[~center], y[~center], "o", color=color, markersize=points(3.6), zorder=3)
+        axes.plot(
+            measured[center],
+            y[center],
+            "*",
+            color=color,
+            markerfacecolor=fill,
+            markersize=points(8),
+            zorder=3,
+        )
+        style.faint_grid(axes)
+    band: dict[str, Any] = {"color": color, "alpha": 0.18, "linewidth": 0, "zorder": 0.5}
+    upper.fill_between(ends, ends * (1 - width), ends * (1 + width), **band)
+    lower.fill_between(ends, [-100 * width] * 2, [100 * width] * 2, **band)
+    style.plain_log(upper.yaxis, low, high, least=4)
+    style.plain_log(lower.xaxis, low, high, least=4)
+    upper.tick_params(labelbottom=False)
+    widest = max(1.25 * float(np.abs(off).max()), 130 * width)
+    lower.set_ylim(-widest, widest)
+    lower.yaxis.set_major_locator(MaxNLocator(3, symmetric=True, steps=[1, 2, 5, 10]))
+    upper.set_title(f"{name}: rms {100 * dimension.rms:.2g}%, n = {dimension.n}")
 
 
 def _legend(arms: dict[str, pd.DataFrame], fit: StarFit) -> list[Artist]:

@@ -31,7 +31,8 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
     grows along a line, and the law is drawn at the compute of its points. A diamond marks the size at
     which a length is spent on the optimal size, x = x*(t), with the interval of x* there; only where
     the exponent is identified, and without interval where that compute was not measured. Beyond the
-    fitted sizes, towards an optimum or a centre that was left out, the law goes on dotted.
+    fitted sizes, towards an optimum or a centre that was left out, the law goes on dotted. A residual is
+    measured over fitted, less one.
 
     Raises `ValueError` where the table lacks a dimension of the fit.
     """
@@ -45,7 +46,7 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
             _draw_arm(panels[0, k], panels[1, k], arm, fit, name, colors)
         largest = max(float(np.max(arm["error"].to_numpy())) for arm in arms.values())
         panels[0, 0].set_ylabel(style.metric_label(fit.metric, largest))
-        panels[1, 0].set_ylabel("measured over\nfitted (%)")
+        panels[1, 0].set_ylabel("residual (%)")
         _error_axes(panels[0], list(arms.values()))
         for axes in panels[1]:
             _residual_axis(axes)
@@ -216,7 +217,7 @@ def _legend(
 ) -> list[Artist]:
     handles: list[Artist] = [
         Line2D([], [], marker="o", markersize=points(3.6), color=colors[length], label=label)
-        for length, label in zip(lengths, _length_labels(lengths, relative), strict=True)
+        for length, label in zip(lengths, length_labels(lengths, relative), strict=True)
     ]
     if any(arm["is_center"].any() for arm in arms.values()):
         handles.append(
@@ -242,7 +243,8 @@ def _legend(
     return handles
 
 
-def _length_labels(lengths: np.ndarray, relative: bool) -> list[str]:
+def length_labels(lengths: np.ndarray, relative: bool) -> list[str]:
+    """Training lengths in words: images, or how many times the shortest."""
     if relative:
         shortest = lengths.min()
         return [

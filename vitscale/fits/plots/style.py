@@ -53,7 +53,7 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     """An empty figure of this size on paper, that makes room for its labels and legends."""
     look = current()
     return Figure(
-        figsize=(width_in * look.inches, height_in * look.inches),
+        figsize=look.figure_size(width_in, height_in),
         dpi=DPI,
         facecolor=look.palette.background,
         layout="constrained",
@@ -99,9 +99,12 @@ def compute_label(unit: str) -> str:
 
 def compute_value(compute: float, unit: str) -> str:
     """One compute with its unit, short."""
-    label = compute_label(unit)
-    inside = label[label.index("(") + 1 : -1]
-    return f"{_scientific(compute)} {inside}"
+    return f"{scientific(compute)} {unit_of(compute_label(unit))}"
+
+
+def unit_of(label: str) -> str:
+    """The unit in a label that ends with it in brackets."""
+    return label[label.index("(") + 1 : -1]
 
 
 def metric_label(metric: str, largest: float) -> str:
@@ -134,11 +137,11 @@ def nice_ticks(low: float, high: float, *, least: int = 3, most: int = 7) -> lis
             return ticks
         if len(ticks) > most:
             return ticks[:: math.ceil(len(ticks) / most)]
-    return [
-        float(v)
-        for v in MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        if low <= v <= high
-    ]
+    tries = []
+    for count in (5, 8):
+        values = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        tries.append([float(value) for value in values if low <= value <= high])
+    return next((ticks for ticks in tries if least <= len(ticks) <= most), tries[0])
 
 
 def plain_log(axis: Axis, low: float, high: float, *, least: int = 3) -> None:
@@ -155,7 +158,7 @@ def compute_log(axis: Axis, low: float, high: float) -> None:
         return
     _log_range(axis, low, high)
     ticks = nice_ticks(low, high, least=3, most=_room_for(6))
-    _set_ticks(axis, ticks, [_scientific(v) for v in ticks])
+    _set_ticks(axis, ticks, [scientific(v) for v in ticks])
 
 
 def _room_for(count: int) -> int:
@@ -164,7 +167,8 @@ def _room_for(count: int) -> int:
     return max(4, round(count * look.inches / look.points))
 
 
-def _scientific(value: float) -> str:
+def scientific(value: float) -> str:
+    """A number as a power of ten, three digits."""
     exponent = math.floor(math.log10(value) + 1e-9)
     multiple = value / 10.0**exponent
     power = f"10^{{{exponent}}}"
@@ -218,7 +222,10 @@ def legend_below(figure: Figure, handles: Sequence, *, columns: int) -> None:
     """A legend under all panels, in a space of its own, in as many `columns` as fit."""
     width = figure.bbox.width
     renderer = FigureCanvasAgg(figure).get_renderer()
-    for count in range(min(columns, len(handles)), 0, -1):
+    for most in range(min(columns, len(handles)), 0, -1):
+        # As few columns as these lines need, so that all lines but the last are full.
+        lines = -(-len(handles) // most)
+        count = -(-len(handles) // lines)
         legend = figure.legend(
             handles=list(handles),
             loc="outside lower center",

@@ -58,7 +58,9 @@ def backtest(
     rows = [
         row
         for cut in cuts
-        for row in _rows(chosen, arrays, arrays["along"] <= cut, name or law, cut, level, options)
+        for row in _rows(
+            chosen, arrays, arrays["along"] <= cut, name or law, cut, (level,), options
+        )[0]
     ]
     default = chosen.inputs[0] if along is None else "along"
     return Backtest(rows=tuple(rows), level=level, along=along_name or default)
@@ -125,7 +127,34 @@ def backtest_star(
     resamples: int = 200,
     seed: int = 0,
 ) -> Backtest:
-    """Back-test eq. (2) along every dimension of a canonical star table.
+    """Back-test eq. (2) along every dimension of a canonical star table, at one level.
+
+    See `backtest_star_at`.
+    """
+    (found,) = backtest_star_at(
+        table,
+        levels=(level,),
+        leave_out=leave_out,
+        cutoffs=cutoffs,
+        correlation=correlation,
+        resamples=resamples,
+        seed=seed,
+    )
+    return found
+
+
+def backtest_star_at(
+    table: pd.DataFrame,
+    *,
+    levels: Sequence[float],
+    leave_out: LeaveOut = "compute",
+    cutoffs: int = 4,
+    correlation: float = CORRELATION,
+    resamples: int = 200,
+    seed: int = 0,
+) -> tuple[Backtest, ...]:
+    """Back-test eq. (2) along every dimension of a canonical star table, once for each of `levels`, with one
+    fit for all of them.
 
     - `leave_out`: "compute", the runs that cost most, or "size", those of the largest size, over
       several cut-offs; or "duration", the longest run of every network, all at once.
@@ -137,21 +166,29 @@ def backtest_star(
         known = ", ".join(get_args(LeaveOut))
         raise ValueError(f"leave_out={leave_out!r} is unknown; choose from {known}")
     options = {"correlation": correlation, "resamples": resamples, "seed": seed}
-    rows: list[Row] = []
+    rows: list[list[list[Row]]] = []
     skipped: list[str] = []
     for name, points in table.groupby("dimension", sort=False):
         found = False
         for cut, kept in _star_splits(points, leave_out, cutoffs):
             found = True
             arrays = _star_arrays(points, leave_out)
-            rows += _rows(SHAPE_LAW, arrays, kept, str(name), cut, level, options)
+            rows.append(_rows(SHAPE_LAW, arrays, kept, str(name), cut, levels, options))
         if not found:
             skipped.append(
                 f"{name} has too few runs to leave out the largest {leave_out} and still decide eq. (2)."
             )
     if not rows:
         raise ValueError(f"nothing can be back-tested: {' '.join(skipped)} Measure more runs")
-    return Backtest(rows=tuple(rows), level=level, along=leave_out, skipped=tuple(skipped))
+    return tuple(
+        Backtest(
+            rows=tuple(row for case in rows for row in case[k]),
+            level=level,
+            along=leave_out,
+            skipped=tuple(skipped),
+        )
+        for k, level in enumerate(levels)
+    )
 
 
 def _star_arrays(points: pd.DataFrame, leave_out: LeaveOut) -> dict[str, np.ndarray]:
@@ -194,9 +231,10 @@ def _rows(
     kept: np.ndarray,
     name: str,
     cut: float,
-    level: float,
+    levels: Sequence[float],
     options: dict[str, Any],
-) -> list[Row]:
+) -> list[list[Row]]:
+    """The runs beyond a cut-off, once for each level."""
     fitted = predictor(
         law.name,
         {key: arrays[key][kept] for key in law.inputs},
@@ -206,12 +244,16 @@ def _rows(
         **options,
     )
     beyond = {key: arrays[key][~kept] for key in law.inputs}
-    found = fitted.predict(beyond, along=arrays["along"][~kept], level=level)
-    columns = zip(
-        found.horizon, arrays["target"][~kept], found.predicted, found.low, found.high, strict=True
-    )
     keys = ("horizon", "measured", "predicted", "low", "high")
-    return [
-        Row(name=name, cutoff=cut, **dict(zip(keys, map(float, values), strict=True)))
-        for values in columns
-    ]
+    cases = []
+    for level in levels:
+        found = fitted.predict(beyond, along=arrays["along"][~kept], level=level)
+        measured = arrays["target"][~kept]
+        columns = zip(found.horizon, measured, found.predicted, found.low, found.high, strict=True)
+        cases.append(
+            [
+                Row(name=name, cutoff=cut, **dict(zip(keys, map(float, values), strict=True)))
+                for values in columns
+            ]
+        )
+    return cases

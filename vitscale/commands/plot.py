@@ -1,0 +1,152 @@
+"""`vitscale plot`."""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from vitscale.commands.output import output
+
+if TYPE_CHECKING:
+    from vitscale.drawing import Material
+
+Name = Literal[
+    "star",
+    "isoflop",
+    "parity",
+    "profiles",
+    "optimal_shape",
+    "frontier",
+    "backtest",
+    "coverage",
+    "plan_cost",
+]
+_SAY_AFTER_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw every figure that a store or a table allows, and say for each other why not.
+
+    SOURCE is what `vitscale fit` takes: a store, or a CSV or Parquet file whose columns have the usual names
+    or are mapped to them by flags.
+
+    Examples:  vitscale plot runs/laptop --out figures
+               vitscale plot sovit_star_sweep.csv --compute forward_gflops --out slides --theme dark --size slide
+               vitscale plot runs/laptop --out pages --only star frontier --interactive
+    """
+
+    source: Positional[str]
+    """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
+    out: Annotated[Path, arg(aliases=["-o"])]
+    """Folder to draw into; it is made where it is missing."""
+    only: tuple[Name, ...] = ()
+    """Draw these alone."""
+    theme: Literal["light", "dark"] = "light"
+    """On a white or on a dark background."""
+    size: Literal["paper", "slide"] = "paper"
+    """For a page of a paper, or larger words and lines for a slide."""
+    format: Literal["png", "svg", "pdf"] = "png"
+    """Of the files."""
+    interactive: bool = False
+    """Also write star, frontier and optimal_shape as pages of HTML that show each run under the pointer and
+    need no network (about 5 MB each)."""
+    x: str | None = None
+    """Column of sizes (default: x)."""
+    dimension: str | None = None
+    """Column that names the dimension of each row (default: dimension)."""
+    compute: str | None = None
+    """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
+    error: str | None = None
+    """Column of errors or losses (default: error)."""
+    is_center: str | None = None
+    """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
+    model: str | None = None
+    """Column that tells trained networks apart (default: same size and seed is one network)."""
+    flops_per_unit: float | None = None
+    """Training FLOPs in one unit of the compute column, where its name does not say."""
+    metric: str | None = None
+    """In a store: which metric to draw."""
+    recipe: str | None = None
+    """In a store: which recipe_id to draw, where there are several."""
+    no_center: bool = False
+    """Leave the star's centre out of the fit."""
+    level: float = 0.95
+    """Probability of the fit's intervals."""
+    json: bool = False
+    """Print one JSON object instead of text."""
+
+
+def run(command: Plot) -> int:
+    from vitscale.drawing import FIGURES, PAGES
+    from vitscale.fits import plots
+
+    if command.interactive:
+        _refuse_without_plotly()
+    material = _material(command)
+    chosen = [name for name in FIGURES if not command.only or name in command.only]
+    began = time.monotonic()
+    written: list[tuple[str, Path]] = []
+    refused: dict[str, str] = {}
+    with plots.look(command.theme, command.size):
+        for number, name in enumerate(chosen, 1):
+            if time.monotonic() - began > _SAY_AFTER_S:
+                print(f"[{number}/{len(chosen)}] {name}", file=sys.stderr, flush=True)
+            try:
+                figure = FIGURES[name](material)
+                path = plots.save(figure, command.out / f"{name}.{command.format}")
+                written.append((name, path))
+                if command.interactive and name in PAGES:
+                    written.append((name, PAGES[name](material, command.out / f"{name}.html")))
+            except ValueError as error:
+                refused[name] = str(error)
+    lines = [f"wrote {path}" for _, path in written]
+    for sentence in dict.fromkeys(refused.values()):
+        names = ", ".join(name for name, reason in refused.items() if reason == sentence)
+        lines.append(f"no {names}: {sentence}")
+    if not written:
+        raise ValueError("; ".join(lines))
+    content = {
+        "source": command.source,
+        "theme": command.theme,
+        "size": command.size,
+        "written": [{"figure": name, "path": str(path)} for name, path in written],
+        "not_drawn": refused,
+    }
+    output(command.json, content, lambda: lines)
+    return 0
+
+
+def _material(command: Plot) -> "Material":
+    from vitscale.commands.star_source import columns_of, fit_source
+    from vitscale.drawing import Columns, Material
+    from vitscale.sources import read_source, store_of
+
+    columns = {name: getattr(command, name) for name in ("compute", "error", "metric", "recipe")}
+    frame = read_source(command.source)
+    return Material(
+        frame=frame,
+        columns=Columns(**columns),
+        store=store_of(command.source),
+        fit=lambda: fit_source(
+            frame,
+            command.source,
+            columns_of(command),
+            include_center=not command.no_center,
+            level=command.level,
+            resamples=0,
+        ),
+    )
+
+
+def _refuse_without_plotly() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("plotly") is None:
+        raise ValueError(
+            "--interactive needs plotly, which is not installed; get it with: "
+            "pip install 'vitscale[interactive]'"
+        )
