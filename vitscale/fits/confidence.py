@@ -57,7 +57,7 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
         if any(flag.code == "outlier_leverage" for flag in dimension.flags):
             reasons.append(("care", f"The exponent of {name} hangs on one network."))
     order: tuple[Standing, ...] = ("good", "care", "poor")
-    worst = max((standing for standing, _ in reasons), key=order.index, default=order[0])
+    worst = order[max((order.index(standing) for standing, _ in reasons), default=0)]
     told = tuple(text for step in reversed(order) for standing, text in reasons if standing == step)
     return Confidence(worst, told or (_all_is_well(found, beyond),))
 
