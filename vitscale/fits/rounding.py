@@ -54,7 +54,8 @@ def round_shape(
 
     def distance(candidate: tuple[int, ...]) -> float:
         width, depth, mlp_dim = candidate
-        cost = math.log(_mac(width, depth, mlp_dim, tokens) / _mac(*target, tokens))
+        work = block_multiply_adds(width, depth, mlp_dim, tokens)
+        cost = math.log(work / block_multiply_adds(*target, tokens))
         moved = sum(math.log(a / b) ** 2 for a, b in zip(candidate, target, strict=True))
         return moved + cost**2
 
@@ -111,6 +112,6 @@ def _below(size: float, multiple: int) -> list[int]:
     return sorted({_around(part * size, multiple)[0] for part in _SMALLER})
 
 
-def _mac(width: float, depth: float, mlp_dim: float, tokens: int) -> float:
-    """Multiply-adds of the blocks, which also takes sizes that are not whole."""
+def block_multiply_adds(width: float, depth: float, mlp_dim: float, tokens: int) -> float:
+    """Multiply-adds of the blocks for one image; also takes sizes that are not whole."""
     return depth * tokens * width * (4 * width + 2 * tokens + 2 * mlp_dim)
