@@ -47,8 +47,8 @@ class ShapeFor:
     data: str | None = None
     """What these train on, instead of the recipe's data: tfds:NAME, folder:PATH or npz:PATH."""
     hardware: str | None = None
-    """Round to what this likes: cpu, v100, a100, h100, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e. Flags below
-    change single ones of its multiples."""
+    """Round to what this likes: cpu, v100, a100, h100, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e; with --fit, to
+    the sizes that cost least by its laws. Flags below change single ones of its multiples."""
     patch: int | None = None
     """Patch size in pixels (default: that of --fit, else of --fits, else 14)."""
     image_size: int | None = None
@@ -93,6 +93,7 @@ def run(command: ShapeFor) -> int:
         measured_flops=measured,
         capacity=capacity,
         fit=fit,
+        round_by_law=command.hardware is not None,
     )
     lines = found.lines()
     content = found.to_dict() | {"hardware": command.hardware, "written": [], "notes": []}

@@ -14,7 +14,7 @@ from vitscale.fits.device.choice import (
     on_device,
 )
 from vitscale.fits.rounding import round_shape
-from vitscale.fits.rounding_cost import RoundingCost, rounding_cost
+from vitscale.fits.rounding_cost import RoundingCost, excess_of, rounding_cost
 from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.uncertainty import Interval
@@ -128,12 +128,14 @@ def answer(
     measured_flops: float | None = None,
     capacity: Capacity | None = None,
     fit: StarFit | None = None,
+    round_by_law: bool = False,
 ) -> Answer:
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
 
     - `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
       beyond it.
-    - `fit`: whose laws say what rounding costs.
+    - `fit`: whose laws say what rounding costs. `round_by_law`: of the sizes rounded up and down, take
+      those that cost least by these laws, where they are known, instead of the nearest.
     - `capacity`: of a device; the shape is then the nearest that fits it.
 
     Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
@@ -166,6 +168,7 @@ def answer(
         head_dim=setting.head_dim,
         width_multiple=setting.width_multiple,
         mlp_multiple=setting.mlp_multiple,
+        penalty=excess_of(fit, flops, sizes) if round_by_law else None,
     )
     shape, moved = (rounded(), []) if capacity is None else fitting_shape(capacity, rounded)
     counted: dict[str, Any] = {

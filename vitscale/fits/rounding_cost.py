@@ -11,7 +11,7 @@ the others at the star's centre, so the sum over dimensions leaves out how they 
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vitscale.fits.laws import ShapeLaw
@@ -120,12 +120,28 @@ def rounding_cost(
         }
     return RoundingCost(
         moves=moves,
-        forward=block_multiply_adds(*rounded, tokens) / block_multiply_adds(*optimal, tokens),
+        forward=_work(rounded, tokens) / _work(optimal, tokens),
         excess=excess,
         metric=fit.metric if fit is not None else "",
         level=sizes[DIMENSIONS[0]].level,
         unknown=unknown,
     )
+
+
+def excess_of(
+    fit: StarFit | None, flops: float, sizes: Mapping[str, Interval]
+) -> Callable[[Shape], float] | None:
+    """The error that a shape costs beyond the optimal `sizes`, as a function of it; None without laws."""
+    if fit is None or _unknown(fit, flops):
+        return None
+    t = fit.compute_from_flops(flops)
+
+    def excess(shape: Shape) -> float:
+        moves = {name: getattr(shape, name) / sizes[name].estimate for name in DIMENSIONS}
+        laws = {name: fit.dimensions[name].law for name in DIMENSIONS}
+        return sum(excess_error(laws[n], t, moves[n], sizes[n]).estimate for n in DIMENSIONS)
+
+    return excess
 
 
 def excess_error(law: ShapeLaw, t: float, move: float, size: Interval) -> Excess:
@@ -145,6 +161,11 @@ def excess_error(law: ShapeLaw, t: float, move: float, size: Interval) -> Excess
     # It rises with `off` for a larger size and falls for a smaller one, so the ends are the extremes.
     ends = [beyond(size.estimate / end) for end in (size.low, size.high)]
     return Excess(estimate=estimate, low=min(estimate, *ends), high=max(estimate, *ends))
+
+
+def _work(sizes: Sequence[float], tokens: int) -> float:
+    width, depth, mlp_dim = sizes
+    return block_multiply_adds(width, depth, mlp_dim, tokens)
 
 
 def _unknown(fit: StarFit | None, flops: float) -> str:
