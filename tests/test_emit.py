@@ -108,7 +108,7 @@ def test_a_budget_within_the_warmup_leaves_out_what_trains(capsys, tmp_path):
     assert message.endswith("name another with --recipe")
 
 
-FLOPS = 3e9
+FLOPS = 1.5e9
 
 
 def _small_answer() -> Answer:
