@@ -12,6 +12,7 @@ from vitscale.cli import run
 from vitscale.emit import emit_answer
 from vitscale.fits.answer import Answer, Setting, answer
 from vitscale.fits.export import TARGETS, shape_from_json
+from vitscale.fits.hardware import HARDWARE
 from vitscale.fits.rule import exactly, published_rule
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import DIMENSIONS, Shape
@@ -140,3 +141,17 @@ def test_nothing_is_written_into_a_file(capsys, tmp_path: Path):
     message = refused(capsys, "--flops", 1e21, "--emit", "json", "--out", tmp_path / "vit")
     assert str(tmp_path / "vit") in message
     assert (tmp_path / "vit").read_text() == "mine"
+
+
+def test_the_page_lists_the_hardware_as_it_is():
+    page = (Path(__file__).parents[1] / "docs" / "emit.md").read_text(encoding="utf-8")
+    listed = {}
+    for names, width, mlp_dim, head in re.findall(
+        r"^\| (`(?:cpu|v100|a100|h100|tpu)[^|]*) \| (\d+) \| (\d+) \| ([^|]+) \|", page, re.M
+    ):
+        for name in re.findall(r"`([^`]+)`", names):
+            listed[name] = (int(width), int(mlp_dim), int(head) if head.isdecimal() else None)
+    assert listed == {
+        name: (hardware.width_multiple, hardware.mlp_multiple, hardware.head_dim)
+        for name, hardware in HARDWARE.items()
+    }

@@ -16,22 +16,28 @@ _NAMED_ONLY = {"jft-3b": "jft_3b", "imagenet21k": "imagenet21k"}
 
 
 def files(emission: Emission) -> dict[str, str]:
-    """`config.json`, the keys of the model, and where a recipe is known `config.py`, a whole config."""
+    """`config.json`, the keys of the model, and where the recipe can be told `config.py`, a whole config."""
     written = {"config.json": json_text(big_vision_config(emission.spec))}
-    if emission.training is not None:
-        written["config.py"] = big_vision_python(emission.spec, emission.training)
+    training = emission.training
+    if training is not None and not _without_recipe(training):
+        written["config.py"] = big_vision_python(emission.spec, training)
     return written
 
 
-def lacks(spec: ModelSpec, training: Training | str) -> str:
+def left_out(spec: ModelSpec, training: Training | str) -> str:
     """big_vision reads TFDS data sets, and nothing of other kinds."""
-    if isinstance(training, str):
-        return training
-    if _dataset(training.recipe["data"]):
+    reason = training if isinstance(training, str) else _without_recipe(training)
+    return f"config.py is left out: {reason}" if reason else ""
+
+
+def _without_recipe(training: Training) -> str:
+    """Why big_vision cannot train by this recipe; "" where it can."""
+    data = training.recipe["data"]
+    if _dataset(data):
         return ""
     return (
-        f"big_vision reads TFDS data sets and the recipe {training.base!r} trains on "
-        f"{training.recipe['data']!r}; name one with --data tfds:NAME"
+        f"big_vision reads TFDS data sets and the recipe {training.base!r} trains on {data!r}; name "
+        f"one with --data tfds:NAME"
     )
 
 

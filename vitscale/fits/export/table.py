@@ -37,7 +37,7 @@ TARGETS: dict[str, Target] = {
         reader="python -m big_vision.train --config FOLDER/big_vision/config.py",
         folder="big_vision",
         files=big_vision.files,
-        lacks=big_vision.lacks,
+        left_out=big_vision.left_out,
     ),
     "trial": Target(
         reader="vitscale train FOLDER/trial.toml",
@@ -51,7 +51,7 @@ TARGETS: dict[str, Target] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Written:
-    """The files that were written, and what there is to say of them, such as what "all" left out."""
+    """The files that were written, and what was left out and why."""
 
     paths: tuple[Path, ...]
     notes: tuple[str, ...]
@@ -105,6 +105,8 @@ def write_targets(
         if reason:
             notes.append(f"{name} is left out: {reason}")
             continue
+        if lacking := target.left_out(spec, training):
+            notes.append(f"{name}: {lacking}")
         place = folder / target.folder
         emission = Emission(spec=spec, folder=place, training=known)
         texts |= {place / path: text for path, text in target.files(emission).items()}

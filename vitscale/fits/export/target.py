@@ -40,10 +40,11 @@ class Target:
     - `reader`: who reads them, in words. `folder`: theirs within the folder that is asked for.
     - `files`: their texts, by their paths within that folder.
     - `lacks`: why this model cannot be emitted for it; "" where it can. Takes how the model is to be
-      trained, or why that is not known.
+      trained, or why that is not known. `left_out`: the same for which of its files.
     """
 
     reader: str
     folder: str
     files: Callable[[Emission], dict[str, str]]
     lacks: Callable[[ModelSpec, Training | str], str] = lambda spec, training: ""
+    left_out: Callable[[ModelSpec, Training | str], str] = lambda spec, training: ""
