@@ -17,7 +17,7 @@ from vitscale import cli
 from vitscale.fits.datasets import load_sovit_star, path
 from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
-from vitscale.sweeps.config import plan_to_toml
+from vitscale.sweeps.config import plan_to_toml, read_plan
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
 from vitscale.sweeps.presets import preset
@@ -206,13 +206,17 @@ class TestShape:
     def test_from_a_store_to_configs(self, capsys, store, tmp_path):
         fit = tmp_path / "fit.json"
         vitscale(capsys, "fit", store, "--resamples", 0, "--out", fit)
-        code, out, _ = vitscale(
-            capsys, "shape", "--fit", fit, "--flops", 1e15, "--emit", tmp_path / "vit"
-        )
+        out_flags = ["--emit", "all", "--out", tmp_path / "vit"]
+        code, out, _ = vitscale(capsys, "shape", "--fit", fit, "--flops", 1e15, *out_flags)
         assert code == 0 and "interval" not in out.splitlines()[0]
         emitted = json.loads((tmp_path / "vit" / "shape.json").read_text())
         assert emitted["shape"]["patch"] == 4 and emitted["image_size"] == 16
         assert (tmp_path / "vit" / "timm" / "config.json").exists()
+        # Of glyphs, in one channel, which these two do not read.
+        assert "openclip is left out" in out and "big_vision is left out" in out
+        (trial,) = read_plan(tmp_path / "vit" / "trial.toml").trials
+        assert trial.recipe.data == "glyphs"
+        assert trial.train_flops(*trial.durations) == pytest.approx(1e15, rel=1e-3)
 
     def test_far_budgets_are_cautioned(self, capsys, store, tmp_path):
         fit = tmp_path / "fit.json"

@@ -14,7 +14,8 @@ import pytest
 from safetensors import safe_open
 
 from vitscale.commands.convert import Convert, run
-from vitscale.fits.export import emit, shape_from_json
+from vitscale.fits.export import TARGETS as EMITTED
+from vitscale.fits.export import Emission, ModelSpec, shape_from_json
 from vitscale.scaling.models.resize import resize_positions
 from vitscale.scaling.models.weights import (
     LAYOUTS,
@@ -28,6 +29,7 @@ from vitscale.scaling.shape import Shape
 
 SHAPE = Shape(width=24, depth=2, mlp_dim=40, heads=3, patch=4)
 SPEC = VitSpec(shape=SHAPE, image_size=12, readout="map", channels=2, classes=5)
+RGB = dataclasses.replace(SPEC, channels=3)
 TARGETS = get_args(get_type_hints(Convert)["to"])
 
 
@@ -54,27 +56,40 @@ def convert(capsys, source: Path, target: Path, to: Any, **options) -> dict:
 
 
 def test_there_is_a_target_for_every_layout():
-    assert set(TARGETS) == set(LAYOUTS)
+    assert set(TARGETS) == set(LAYOUTS) | {"openclip"}
 
 
 @pytest.mark.parametrize("to", TARGETS)
-def test_the_folder_holds_weights_and_their_config(capsys, source, tmp_path, to: str):
+def test_the_folder_holds_weights_and_their_config(capsys, tmp_path, to: str):
+    spec = RGB if to == "openclip" else SPEC
+    source = tmp_path / "model.npz"
+    write_npz(source, LAYOUTS["big_vision"].write(random_weights(spec)))
     told = convert(capsys, source, tmp_path / "out", to)
-    names = {"vitscale": "shape.json"}, {"big_vision": "model.npz"}
-    config = tmp_path / "out" / names[0].get(to, "config.json")
-    weights = tmp_path / "out" / names[1].get(to, "model.safetensors")
-    assert sorted(told["written"]) == sorted([str(config), str(weights)])
-    assert sorted((tmp_path / "out").iterdir()) == sorted([config, weights])
-    emitter: str = {"timm": "timm-folder", "vitscale": "json"}.get(to, to)
-    options = {"image_size": 12, "readout": "map", "channels": 2, "classes": 5}
-    assert json.loads(config.read_text()) == emit(SHAPE, emitter, **options)
-    back = read_weights(tmp_path / "out")
+    out = tmp_path / "out"
+    weights = out / {
+        "big_vision": "model.npz",
+        "openclip": "trunk/model.safetensors",
+    }.get(to, "model.safetensors")
+    options = {"image_size": 12, "readout": "map", "channels": spec.channels, "classes": 5}
+    emission = Emission(spec=ModelSpec(shape=SHAPE, **options), folder=out)
+    texts = EMITTED[{"vitscale": "json"}.get(to, to)].files(emission)
+    assert set(told["written"]) == {str(weights), *(str(out / name) for name in texts)}
+    assert {str(path) for path in out.rglob("*") if path.is_file()} == set(told["written"])
+    assert {name: (out / name).read_text() for name in texts} == texts
+    config = out / next(iter(texts))
+    back = read_weights(weights.parent)
     assert back.spec.shape == SHAPE
     for name, array in back.arrays.items():
-        np.testing.assert_array_equal(array, random_weights(SPEC).arrays[name])
+        np.testing.assert_array_equal(array, random_weights(spec).arrays[name])
     assert (back.spec.classes == 5) == (to != "huggingface")
     assert weights.stat().st_mode == config.stat().st_mode  # others may read both, or neither
     assert told["params"] == SHAPE.params(**options)
+
+
+def test_openclip_takes_images_of_three_channels(source, tmp_path):
+    with pytest.raises(ValueError, match="--to openclip: OpenCLIP reads images of 3 channels and"):
+        run(Convert(source, tmp_path / "out", to="openclip"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_are_marked_as_frameworks_ask(capsys, source, tmp_path):

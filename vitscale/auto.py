@@ -346,7 +346,13 @@ def _shape(store: Store, plan: Plan, goal: Goal) -> tuple[Answer | None, str]:
         fit, _ = fit_store(
             store.read(), metric=goal.metric, recipe=plan.sweep.recipe.id, resamples=0
         )
-        found = answer(fit.rule(), goal.compute, fit.setting, measured_flops=fit.measured_flops())
+        found = answer(
+            fit.rule(),
+            goal.compute,
+            fit.setting,
+            measured_flops=fit.measured_flops(),
+            fit=fit.fit,
+        )
     except ValueError as error:
         return None, str(error)
     return found, ""

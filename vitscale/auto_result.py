@@ -159,7 +159,10 @@ class Auto:
         fit = f"vitscale fit {self.store}{metric} --out fit.json"
         if self.shape is None:
             return [fit]
-        return [fit, f"vitscale shape --fit fit.json --flops {self.goal.compute:g} --emit my-vit"]
+        return [
+            fit,
+            f"vitscale shape --fit fit.json --flops {self.goal.compute:g} --emit all --out my-vit",
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

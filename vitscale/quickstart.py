@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from vitscale.emit import emit_answer
 from vitscale.fits import plots
-from vitscale.fits.answer import Answer, answer, emit_answer
+from vitscale.fits.answer import Answer, answer
 from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
@@ -91,10 +92,19 @@ def quickstart(
     else:
         assert measured is not None  # a store counts in train_flops
         answers = [
-            answer(rule, times * measured, fit_file.setting, measured_flops=measured)
+            answer(
+                rule,
+                times * measured,
+                fit_file.setting,
+                measured_flops=measured,
+                fit=fit_file.fit,
+            )
             for times in BUDGETS
         ]
-        written += emit_answer(answers[0], folder / "shape")
+        emitted = emit_answer(answers[0], ["all"], folder / "shape")
+        written += emitted.paths
+        for note in emitted.notes:
+            say(note)
         figure = plots.optimal_shape_figure(rule, fit_file.fit)
         written.append(plots.save(figure, folder / "figures" / "optimal_shape.png"))
     written += _draw(fit_file, table, frame, folder / "figures")

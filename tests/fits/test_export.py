@@ -1,30 +1,45 @@
 """Emitted configs: what stands in them, what is read back, what is refused, how they are written.
 
-That timm and transformers build the counted model from them is tested in `tests/interop`.
+That the frameworks build the counted model from them is tested in `tests/interop`.
 """
 
+import dataclasses
 import json
 import os
+import re
 import threading
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitscale.fits import export
 from vitscale.fits.export import (
-    EMITTERS,
-    FILES,
+    TARGETS,
     ModelSpec,
-    emit,
+    Training,
+    big_vision_config,
+    huggingface_config,
+    openclip_config,
     shape_from_json,
     shape_json,
-    write_all,
+    targets_named,
+    timm_config,
+    timm_keywords,
+    write_targets,
+    writing,
 )
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Readout, Shape, named_shape
 
 SOVIT_400M = named_shape("SoViT-400m/14")
+
+
+def sovit(**options: Any) -> ModelSpec:
+    return ModelSpec(shape=SOVIT_400M, **options)
+
+
 SPECS = st.builds(
     ModelSpec,
     shape=st.builds(
@@ -67,7 +82,7 @@ def test_the_json_reads_back_as_the_same_model(spec):
 @given(spec=SPECS)
 def test_timm_gets_the_whole_mlp_dim(spec):
     # What timm computes, layers/mlp.py and vision_transformer.py: int(dim * mlp_ratio).
-    keywords = EMITTERS["timm"](spec)
+    keywords = timm_keywords(spec)
     assert int(keywords["embed_dim"] * keywords["mlp_ratio"]) == spec.shape.mlp_dim
 
 
@@ -76,29 +91,41 @@ def test_the_plain_mlp_ratio_would_lose_a_channel():
     assert int(208 * (240 / 208)) == 239
 
 
-@pytest.mark.parametrize("target", EMITTERS)
+def openclip_here(spec: ModelSpec) -> dict[str, Any]:
+    return openclip_config(spec, Path("here"))
+
+
+CONFIGS = {
+    f.__name__: f for f in (shape_json, timm_config, huggingface_config, big_vision_config)
+} | {"openclip": openclip_here}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @given(spec=SPECS)
-def test_every_config_is_json(target, spec):
-    config = EMITTERS[target](spec)
-    assert json.loads(json.dumps(config, allow_nan=False)) == config
+def test_every_config_is_json(config, spec):
+    content = config(spec)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
 
 
-@pytest.mark.parametrize("target", EMITTERS)
-def test_emit_passes_everything_on(target):
-    model = {"image_size": 384, "readout": "map", "channels": 1, "classes": 10}
-    emitted = emit(SOVIT_400M, target, **model, provenance={"train_flops": 2.6e22})
-    spec = ModelSpec(shape=SOVIT_400M, **model, provenance={"train_flops": 2.6e22})
-    assert emitted == EMITTERS[target](spec)
-    # None of them is a default, and each must show in a config that can hold it.
-    plain = emit(SOVIT_400M, target)
-    for name, value in model.items():
-        changed = emit(SOVIT_400M, target, **{name: value})
-        assert (changed == plain) == (target == "big_vision" and name in ("image_size", "channels"))
+@pytest.mark.parametrize("config", CONFIGS)
+def test_everything_shows_in_a_config_that_can_hold_it(config):
+    # None of them is a default. big_vision's model learns image size and channels from the images;
+    # OpenCLIP has timm's config for the rest.
+    changes = {"image_size": 384, "readout": "map", "channels": 1, "classes": 10}
+    silent = {
+        "big_vision_config": {"image_size", "channels"},
+        "openclip": {"channels", "classes"},
+    }
+    plain = CONFIGS[config](sovit())
+    same = {
+        name for name, value in changes.items() if CONFIGS[config](sovit(**{name: value})) == plain
+    }
+    assert same == silent.get(config, set())
 
 
 def test_the_json_of_sovit_400m():
     # Parameters: Getting ViT in Shape, Table 1 (428M, with the head); FLOPs: 221G there.
-    assert emit(SOVIT_400M, "json", readout="map", provenance={"source": "the paper"}) == {
+    assert shape_json(sovit(readout="map", provenance={"source": "the paper"})) == {
         "format": "vitscale.shape",
         "version": 1,
         "shape": {"width": 1152, "depth": 27, "mlp_dim": 4304, "heads": 16, "patch": 14},
@@ -114,7 +141,7 @@ def test_the_json_of_sovit_400m():
 
 def test_big_vision_of_sovit_400m_is_its_own_variant():
     # big_vision 0127fb6, models/vit.py, decode_variant("So400m/14") and the fields of _Model.
-    assert emit(SOVIT_400M, "big_vision", readout="map", classes=1000) == {
+    assert big_vision_config(sovit(readout="map", classes=1000)) == {
         "model_name": "vit",
         "model": {
             "width": 1152,
@@ -132,7 +159,7 @@ def test_big_vision_of_sovit_400m_is_its_own_variant():
 def test_huggingface_of_sovit_400m_is_the_published_config():
     # config.json of google/siglip-so400m-patch14-224 and -384, vision_config; the act, the epsilon
     # and the head are SiglipVisionConfig's defaults.
-    emitted = emit(SOVIT_400M, "huggingface", readout="map", image_size=384)
+    emitted = huggingface_config(sovit(readout="map", image_size=384))
     published = {
         "hidden_size": 1152,
         "image_size": 384,
@@ -157,53 +184,130 @@ def test_huggingface_of_sovit_400m_is_the_published_config():
     ],
 )
 def test_the_readout_chooses_the_architecture(readout, model_type, timm_pool, class_token):
-    huggingface = emit(SOVIT_400M, "huggingface", readout=readout)
-    timm = emit(SOVIT_400M, "timm", readout=readout)
+    spec = sovit(readout=readout)
+    huggingface, timm = huggingface_config(spec), timm_keywords(spec)
     assert huggingface["model_type"] == model_type
     assert huggingface.get("vision_use_head") == {"gap": False, "map": True}.get(readout)
     assert (timm["global_pool"], timm["class_token"]) == (timm_pool, class_token)
-    assert emit(SOVIT_400M, "timm-folder", readout=readout)["model_args"] == timm
+    assert timm_config(spec)["model_args"] == timm
+    assert openclip_here(spec)["model_cfg"]["vision_cfg"]["timm_pool"] == timm_pool
 
 
-def test_write_all_writes_what_emit_gives(tmp_path):
-    model = {"image_size": 252, "readout": "gap", "classes": 7, "provenance": {"t": 9e12}}
-    paths = write_all(SOVIT_400M, tmp_path / "new" / "folder", **model)
-    written = {str(path.relative_to(tmp_path / "new" / "folder")) for path in paths}
-    assert written == set(FILES.values())
-    for target, name in FILES.items():
-        text = (tmp_path / "new" / "folder" / name).read_text()
-        assert json.loads(text) == emit(SOVIT_400M, target, **model)
-    found = {p for p in (tmp_path / "new").rglob("*") if p.is_file()}
-    assert found == set(paths), "something was left aside"
-    spec = shape_from_json((tmp_path / "new" / "folder" / "shape.json").read_text())
-    assert spec == ModelSpec(shape=SOVIT_400M, **model)
+FILES = {
+    "json": ["shape.json"],
+    "timm": ["timm/config.json"],
+    "huggingface": ["huggingface/config.json"],
+    "openclip": ["openclip/open_clip_config.json", "openclip/trunk/config.json"],
+    "big_vision": ["big_vision/config.json", "big_vision/config.py"],
+    "trial": ["trial.toml"],
+}
+RECIPE = dataclasses.asdict(RECIPES["augreg"])
+TRAINING = Training(
+    base="augreg", recipe=RECIPE, learning_rate=1e-3, cooldown_steps=0, examples=2**30
+)
+
+
+def test_there_is_a_test_for_every_target():
+    assert FILES.keys() == TARGETS.keys()
+
+
+@pytest.mark.parametrize("name", [*FILES, "all"])
+def test_a_target_writes_its_own_files_and_no_others(tmp_path, name):
+    folder = tmp_path / "new" / "folder"
+    spec = sovit(image_size=252, classes=7, provenance={"t": 9e12})
+    written = write_targets(spec, [name], folder, training=TRAINING)
+    expected = FILES.get(name, [path for paths in FILES.values() for path in paths])
+    assert {str(path.relative_to(folder)) for path in written.paths} == set(expected)
+    assert {p for p in folder.rglob("*") if p.is_file()} == set(written.paths)
+    assert written.notes == ()
+    if name in ("json", "all"):
+        assert shape_from_json((folder / "shape.json").read_text()) == spec
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["timm"], ("timm",)),
+        (["trial", "timm", "timm"], ("timm", "trial")),
+        (["timm", "all"], tuple(TARGETS)),
+        ([], ()),
+    ],
+)
+def test_names_of_targets(names, wanted):
+    assert targets_named(names) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tim", "unknown target 'tim'; did you mean 'timm'?"),
+        ("hugging_face", "did you mean 'huggingface'?"),
+        ("OpenCLIP", "did you mean 'openclip'?"),
+        (
+            "my-vit",
+            "unknown target 'my-vit'; choose from all, json, timm, huggingface, openclip, big_vision, "
+            "trial; if it is the folder to write into, ask for --emit all --out my-vit",
+        ),
+    ],
+)
+def test_unknown_targets_are_refused_with_the_way_out(tmp_path, name, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        write_targets(sovit(), ["json", name], tmp_path / "folder")
+    assert os.listdir(tmp_path) == []
+
+
+GLYPHS = dataclasses.replace(TRAINING, base="glyphs", recipe=RECIPE | {"data": "glyphs"})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "training", "reason"),
+    [
+        ("openclip", {"channels": 1}, TRAINING, "OpenCLIP reads images of 3 channels and this"),
+        ("trial", {}, "the warmup is too long", "the warmup is too long"),
+        ("big_vision", {}, "the warmup is too long", "the warmup is too long"),
+        (
+            "big_vision",
+            {},
+            GLYPHS,
+            "big_vision reads TFDS data sets and the recipe 'glyphs' trains",
+        ),
+    ],
+)
+def test_what_cannot_be_expressed_is_left_out_of_all_and_else_refused(
+    tmp_path, name, options, training, reason
+):
+    with pytest.raises(ValueError, match=f"{name} cannot be emitted: {reason}"):
+        write_targets(sovit(**options), ["all", name], tmp_path / "folder", training=training)
+    assert os.listdir(tmp_path) == []
+    written = write_targets(sovit(**options), ["all"], tmp_path / "folder", training=training)
+    assert any(note.startswith(f"{name} is left out: {reason}") for note in written.notes)
+    names = {str(path.relative_to(tmp_path / "folder")) for path in written.paths}
+    assert names.isdisjoint(FILES[name]) and "shape.json" in names
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_aside(tmp_path, monkeypatch):
-    write_all(SOVIT_400M, tmp_path)
+    write_targets(sovit(), ["all"], tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.os, "fsync", full)
+    monkeypatch.setattr(writing.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_all(named_shape("B/16"), tmp_path)
+        write_targets(ModelSpec(shape=named_shape("B/16")), ["all"], tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
-    write_all(SOVIT_400M, tmp_path)
-    allowed = {
-        json.dumps(emit(shape, "json"), indent=2) + "\n"
-        for shape in (SOVIT_400M, named_shape("B/16"))
-    }
+    specs = [sovit(), ModelSpec(shape=named_shape("B/16"))]
+    write_targets(specs[0], ["json"], tmp_path)
+    allowed = {json.dumps(shape_json(spec), indent=2) + "\n" for spec in specs}
     stop = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
-            for shape in (named_shape("B/16"), SOVIT_400M):
-                write_all(shape, tmp_path)
+            for spec in reversed(specs):
+                write_targets(spec, ["json"], tmp_path)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -213,12 +317,6 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
         stop.set()
         writer.join()
     assert seen <= allowed
-
-
-def test_refusals_come_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="image_size=8 is smaller than patch=14"):
-        write_all(SOVIT_400M, tmp_path / "folder", image_size=8)
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -233,21 +331,14 @@ def test_refusals_come_before_anything_is_written(tmp_path):
         ({"provenance": {"t": object()}}, "provenance=.* does not fit into JSON"),
     ],
 )
-@pytest.mark.parametrize("target", EMITTERS)
-def test_impossible_models_are_refused(target, change, message):
+def test_impossible_models_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        emit(SOVIT_400M, target, **change)
-
-
-def test_an_unknown_target_is_refused():
-    message = "unknown target 'keras'; choose from json, timm, timm-folder, huggingface, big_vision"
-    with pytest.raises(ValueError, match=message):
-        emit(SOVIT_400M, "keras")
+        sovit(**change)
 
 
 def edited(**changes) -> str:
     """The JSON of SoViT-400m with some top-level keys replaced, or removed where None."""
-    content = emit(SOVIT_400M, "json") | changes
+    content = shape_json(sovit()) | changes
     return json.dumps({key: value for key, value in content.items() if value is not None})
 
 

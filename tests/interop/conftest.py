@@ -62,3 +62,14 @@ def timm(torchvision_operators):
 @pytest.fixture(scope="session")
 def transformers(torchvision_operators):
     return framework("transformers")
+
+
+@pytest.fixture(scope="session")
+def open_clip(timm):
+    return framework("open_clip")
+
+
+@pytest.fixture(scope="session")
+def ml_collections():
+    """What big_vision's configs are written in; big_vision itself is on no package index."""
+    return framework("ml_collections")

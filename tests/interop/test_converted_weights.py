@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vitscale.commands.convert import Convert, run
-from vitscale.fits.export import emit
+from vitscale.fits.export import ModelSpec, huggingface_config, timm_keywords
 from vitscale.scaling.models.weights import LAYOUTS, read_weights
 from vitscale.scaling.shape import Shape
 
@@ -35,9 +35,9 @@ class Case:
     timm_options: tuple[tuple[str, bool], ...] = ()
 
     @property
-    def options(self) -> dict:
-        names = ("image_size", "readout", "channels", "classes")
-        return {name: getattr(self, name) for name in names}
+    def spec(self) -> ModelSpec:
+        names = ("shape", "image_size", "readout", "channels", "classes")
+        return ModelSpec(**{name: getattr(self, name) for name in names})
 
 
 CASES = {
@@ -72,7 +72,7 @@ def trained(torch, model):
 
 
 def timm_model(torch, timm, case: Case):
-    options = emit(case.shape, "timm", **case.options) | dict(case.timm_options)
+    options = timm_keywords(case.spec) | dict(case.timm_options)
     return trained(torch, timm.models.vision_transformer.VisionTransformer(**options))
 
 
@@ -188,21 +188,44 @@ def test_our_folder_loads_in_transformers(torch, timm, transformers, tmp_path, c
     equal(theirs.numpy(), expected.numpy())
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.channels == 3], ids=str
+)
+def test_our_folder_loads_in_openclip(torch, timm, open_clip, tmp_path, name):
+    case = CASES[name]
+    model, _, folder = folder_of(torch, timm, case, tmp_path, "openclip")
+    loaded = open_clip.create_model(f"local-dir:{folder}", pretrained_image=True).eval()
+    images = images_for(torch, case)
+    with torch.no_grad():
+        expected = model.forward_head(model.forward_features(images), pre_logits=True)
+        theirs = loaded.encode_image(images)
+        texts = loaded.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(["a cat"]))
+    equal(theirs.numpy(), expected.numpy())
+    # What is compared has one size for both.
+    assert texts.shape[1] == theirs.shape[1] == case.shape.width
+
+
+def test_openclip_starts_anew_where_weights_are_not_asked_for(torch, timm, open_clip, tmp_path):
+    case = CASES["siglip"]
+    model, _, folder = folder_of(torch, timm, case, tmp_path, "openclip")
+    loaded = open_clip.create_model(f"local-dir:{folder}")
+    weight = model.state_dict()["blocks.0.mlp.fc1.weight"]
+    assert not torch.equal(loaded.visual.trunk.blocks[0].mlp.fc1.weight, weight)
+
+
 @pytest.mark.parametrize("name", ["siglip", "gap"])
 def test_timm_reads_our_big_vision_file(torch, timm, tmp_path, name):
     # timm has a reader of big_vision's files of its own.
     case = dataclasses.replace(CASES[name], classes=0)
     model, _, folder = folder_of(torch, timm, case, tmp_path, "big_vision")
-    loaded = timm.models.vision_transformer.VisionTransformer(
-        **emit(case.shape, "timm", **case.options)
-    )
+    loaded = timm.models.vision_transformer.VisionTransformer(**timm_keywords(case.spec))
     loaded.load_pretrained(str(folder / "model.npz"))
     for parameter, array in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[parameter], array), parameter
 
 
 def siglip_config(case: Case) -> dict:
-    config = emit(case.shape, "huggingface", **case.options)
+    config = huggingface_config(case.spec)
     return {name: config[name] for name in config if name not in ("architectures", "num_labels")}
 
 

@@ -1,11 +1,23 @@
-"""The emitted configs, built by timm and transformers: the same model that `Shape` counts.
+"""The emitted files, built by the frameworks: the same model that `Shape` counts.
 
 Large models are built on torch's meta device, which has shapes but no memory.
 """
 
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
 import pytest
 
-from vitscale.fits.export import emit, write_all
+from vitscale.fits.export import (
+    ModelSpec,
+    Training,
+    huggingface_config,
+    timm_keywords,
+    write_targets,
+)
+from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape, named_shape
 
 pytestmark = pytest.mark.interop
@@ -54,7 +66,9 @@ def check_timm(built, shape: Shape, readout: str) -> None:
 def test_timm_builds_the_counted_model(torch, timm, name, model):
     shape = SHAPES[name]
     with torch.device("meta"):
-        built = timm.models.vision_transformer.VisionTransformer(**emit(shape, "timm", **model))
+        built = timm.models.vision_transformer.VisionTransformer(
+            **timm_keywords(ModelSpec(shape=shape, **model))
+        )
     assert count(built) == shape.params(**model)
     check_timm(built, shape, model["readout"])
 
@@ -63,7 +77,7 @@ def test_timm_builds_the_counted_model(torch, timm, name, model):
 @pytest.mark.parametrize("name", SHAPES)
 def test_timm_reads_the_folder(torch, timm, tmp_path, name, model):
     shape = SHAPES[name]
-    write_all(shape, tmp_path, **model)
+    write_targets(ModelSpec(shape=shape, **model), ["timm"], tmp_path)
     with torch.device("meta"):
         built = timm.create_model(f"local-dir:{tmp_path / 'timm'}")
     assert count(built) == shape.params(**model)
@@ -83,7 +97,7 @@ def test_timm_reads_the_folder(torch, timm, tmp_path, name, model):
     ],
 )
 def test_timm_has_the_same_sovit_400m(torch, timm, readout, peer, params):
-    config = emit(SHAPES["SoViT-400m/14"], "timm", readout=readout)
+    config = timm_keywords(ModelSpec(shape=SHAPES["SoViT-400m/14"], readout=readout))
     with torch.device("meta"):
         built = timm.models.vision_transformer.VisionTransformer(**config)
         published = timm.create_model(peer, num_classes=0)
@@ -95,7 +109,7 @@ def test_timm_has_the_same_sovit_400m(torch, timm, readout, peer, params):
 @pytest.mark.parametrize("name", SHAPES)
 def test_transformers_builds_the_counted_model(torch, transformers, tmp_path, name, model):
     shape, readout = SHAPES[name], model["readout"]
-    write_all(shape, tmp_path, **model)
+    write_targets(ModelSpec(shape=shape, **model), ["huggingface"], tmp_path)
     config = transformers.AutoConfig.from_pretrained(tmp_path / "huggingface")
     (architecture,) = config.architectures
     options = {"add_pooling_layer": False} if architecture == "ViTModel" else {}
@@ -104,6 +118,9 @@ def test_transformers_builds_the_counted_model(torch, transformers, tmp_path, na
     # SigLIP's vision model has no classifier, and the ViT's class token has a position.
     classes = model.get("classes", 0) if readout == "tok" else 0
     extra = shape.width if readout == "tok" else 0
+    with torch.device("meta"):
+        auto = transformers.AutoModel.from_config(config)
+    assert type(auto).__name__ == {"tok": "ViTModel"}.get(readout, "SiglipVisionModel")
     assert count(built) == shape.params(**{**model, "classes": classes}) + extra
     assert config.num_labels == model.get("classes", 0)
     assert config.hidden_size // config.num_attention_heads == shape.head_dim
@@ -113,6 +130,166 @@ def test_transformers_builds_the_counted_model(torch, transformers, tmp_path, na
     norms = [part for part in built.modules() if isinstance(part, torch.nn.LayerNorm)]
     assert len(norms) == 2 * shape.depth + 1 + (readout == "map")
     assert {norm.eps for norm in norms} == {1e-6}
+
+
+@CASES
+@pytest.mark.parametrize("name", SHAPES)
+def test_openclip_builds_the_counted_model(torch, open_clip, tmp_path, name, model):
+    shape = SHAPES[name]
+    if model.get("channels", 3) != 3:
+        with pytest.raises(ValueError, match="OpenCLIP reads images of 3 channels"):
+            write_targets(ModelSpec(shape=shape, **model), ["openclip"], tmp_path)
+        return
+    write_targets(ModelSpec(shape=shape, **model), ["openclip"], tmp_path)
+    with torch.device("meta"):
+        built = open_clip.create_model(f"local-dir:{tmp_path / 'openclip'}", device="meta")
+    # The features are what is compared with a text, so there is no classifier.
+    assert count(built.visual) == shape.params(**{**model, "classes": 0})
+    check_timm(built.visual.trunk, shape, model["readout"])
+    size = model["image_size"]
+    assert tuple(built.visual.image_size) == built.visual.preprocess_cfg["size"] == (size, size)
+    assert list(built.visual.preprocess_cfg["mean"]) == [0.5] * 3
+
+
+def test_openclip_takes_the_folder_from_elsewhere_and_by_name(
+    torch, open_clip, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_targets(ModelSpec(shape=SHAPES["odd"]), ["openclip"], Path("here"))
+    monkeypatch.chdir("/")
+    built = open_clip.create_model(f"local-dir:{tmp_path / 'here' / 'openclip'}")
+    assert count(built.visual) == SHAPES["odd"].params()
+    content = json.loads((tmp_path / "here" / "openclip" / "open_clip_config.json").read_text())
+    (tmp_path / "our-vit.json").write_text(json.dumps(content["model_cfg"]))
+    open_clip.add_model_config(tmp_path / "our-vit.json")
+    assert count(open_clip.create_model("our-vit").visual) == SHAPES["odd"].params()
+
+
+# Fields of big_vision 0127fb6's models/vit.py, `_Model`, and of its models as of `Model`'s `variant`.
+BIG_VISION_MODEL = {
+    *("num_classes", "patch_size", "width", "depth", "mlp_dim", "num_heads", "posemb", "rep_size"),
+    *("dropout", "pool_type", "head_zeroinit", "scan", "remat_policy", "dtype_mm"),
+}
+
+
+def big_vision(tmp_path, shape: Shape, recipe_name: str, model: dict, **recipe):
+    """The config that big_vision's train.py would get, read as ml_collections reads a config file."""
+    fields = dataclasses.asdict(RECIPES[recipe_name]) | {"data": "tfds:imagenet2012"} | recipe
+    training = Training(
+        base=recipe_name,
+        recipe=fields,
+        learning_rate=fields["learning_rate"],
+        cooldown_steps=fields["cooldown_steps"],
+        examples=fields["batch_size"] * 200_000,
+    )
+    write_targets(ModelSpec(shape=shape, **model), ["big_vision"], tmp_path, training=training)
+    get_config = runpy.run_path(str(tmp_path / "big_vision" / "config.py"))["get_config"]
+    return get_config, json.loads((tmp_path / "big_vision" / "config.json").read_text())
+
+
+@CASES
+@pytest.mark.parametrize("name", SHAPES)
+def test_big_visions_config_is_the_counted_model(ml_collections, tmp_path, name, model):
+    import jax
+    from flax import nnx
+
+    from vitscale.scaling.models.vit import Vit
+
+    shape, classes = SHAPES[name], model.get("classes", 0)
+    get_config, keys = big_vision(tmp_path, shape, "scaling-vit", model)
+    config = get_config() if classes else get_config("7")
+    assert isinstance(config, ml_collections.ConfigDict)
+    arguments = config.model.to_dict()
+    assert arguments.keys() <= BIG_VISION_MODEL
+    assert {k: list(v) if k == "patch_size" else v for k, v in arguments.items()} == {
+        **keys["model"],
+        "dtype_mm": "bfloat16",
+    }
+    # Our own model from big_vision's arguments, which tests/scaling compares with its weights.
+    rows, columns = arguments["patch_size"]
+    assert rows == columns and config.num_classes == (classes or 7)
+    built = nnx.eval_shape(
+        lambda: Vit(
+            Shape(
+                width=arguments["width"],
+                depth=arguments["depth"],
+                mlp_dim=arguments["mlp_dim"],
+                heads=arguments["num_heads"],
+                patch=rows,
+            ),
+            image_size=model["image_size"],
+            channels=model.get("channels", 3),
+            readout=arguments["pool_type"],
+            classes=config.num_classes,
+        )
+    )
+    arrays = jax.tree.leaves(nnx.state(built, nnx.Param))
+    counted = shape.params(**{**model, "classes": config.num_classes})
+    assert sum(array.size for array in arrays) == counted
+    size, channels = model["image_size"], model.get("channels", 3)
+    decode = "decode" if channels == 3 else f"decode(channels={channels})"
+    steps = f"{decode}|inception_crop({size}, 5)|flip_lr|value_range(-1, 1)|"
+    assert config.input.pp.startswith(steps)
+    assert f"onehot({config.num_classes}, " in config.input.pp
+
+
+def test_big_visions_config_asks_for_the_classes(ml_collections, tmp_path):
+    get_config, _ = big_vision(tmp_path, SHAPES["odd"], "augreg", {})
+    with pytest.raises(ValueError, match="say how many classes the data has, such as --config"):
+        get_config()
+
+
+def test_the_scaling_vit_recipe_is_that_of_big_visions_vit_g(ml_collections, tmp_path):
+    get_config, _ = big_vision(tmp_path, SHAPES["g/14"], "scaling-vit", {"readout": "map"})
+    config = get_config("29593").to_dict()
+    # configs/proj/scaling_laws/train_vit_g.py, by hand; its batch is four times that of the paper.
+    expected = {
+        "init_head_bias": -10.0,
+        "optax_name": "big_vision.scale_by_adafactor",
+        "grad_clip_norm": 1.0,
+        "lr": 8e-4,
+        "wd": 0.03 * 8e-4,
+        "wd_mults": [(".*head/kernel", 100.0), (".*/kernel", 1.0)],
+        "schedule": {
+            "decay_type": "rsqrt",
+            "timescale": 10_000,
+            "warmup_steps": 10_000,
+            "cooldown_steps": 50_000,
+        },
+    }
+    rounded = {"wd": pytest.approx(expected["wd"]), "wd_mults": config["wd_mults"]}
+    assert {name: config[name] for name in expected} == expected | rounded
+    for (pattern, factor), (wanted, times) in zip(
+        config["wd_mults"], expected["wd_mults"], strict=True
+    ):
+        assert pattern == wanted and factor == pytest.approx(times)
+    assert config["total_examples"] == 4096 * 200_000 and config["input"]["batch_size"] == 4096
+
+
+def test_the_augreg_recipe_is_that_of_big_visions_vit_i1k(ml_collections, tmp_path):
+    get_config, _ = big_vision(
+        tmp_path, SHAPES["B/16"], "augreg", {"readout": "tok", "classes": 1000}
+    )
+    config = get_config().to_dict()
+    # configs/vit_i1k.py for B/16: medium2, and the optimizer section.
+    assert config["optax"] == {"b1": 0.9, "b2": 0.999, "mu_dtype": "bfloat16"}
+    assert (config["lr"], config["wd"]) == (0.001, pytest.approx(0.0001))
+    assert config["schedule"] == {"decay_type": "cosine", "warmup_steps": 10_000}
+    assert config["mixup"] == {"p": 0.5} and config["loss"] == "softmax_xent"
+    assert config["input"]["data"] == {"name": "imagenet2012", "split": "train[:99%]"}
+    assert "|randaug(2, 15)|value_range" in config["input"]["pp"]
+    assert "archive.randaug" in config["pp_modules"]
+    assert config["evals"]["val"]["data"]["split"] == "validation"
+    assert config["evals"]["val"]["pp_fn"].startswith("decode|resize_small(256)|central_crop(224)|")
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_gives_a_config(ml_collections, tmp_path, name):
+    changes = {"label_smoothing": 0.1, "crop": "pad", "dropout": 0.2}
+    get_config, _ = big_vision(tmp_path, SHAPES["odd"], name, {"classes": 3}, **changes)
+    assert get_config().model.dropout == 0.2
+    text = (tmp_path / "big_vision" / "config.py").read_text()
+    assert "Left out of the recipe: label_smoothing, crop." in text
 
 
 def from_timm(torch, weights: dict, depth: int, readout: str) -> dict:
@@ -151,9 +328,9 @@ def from_timm(torch, weights: dict, depth: int, readout: str) -> dict:
 def test_both_frameworks_compute_the_same_features(torch, timm, transformers, readout):
     shape = SHAPES["odd"]
     torch.manual_seed(0)
-    options = {"readout": readout, "image_size": 64}
-    ours = timm.models.vision_transformer.VisionTransformer(**emit(shape, "timm", **options))
-    config = transformers.AutoConfig.for_model(**emit(shape, "huggingface", **options))
+    spec = ModelSpec(shape=shape, readout=readout, image_size=64)
+    ours = timm.models.vision_transformer.VisionTransformer(**timm_keywords(spec))
+    config = transformers.AutoConfig.for_model(**huggingface_config(spec))
     theirs = transformers.SiglipVisionModel(config)
     with torch.no_grad():
         # As initialised, biases are zero and activations small, where all GELUs look alike.

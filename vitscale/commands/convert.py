@@ -1,7 +1,6 @@
 """`vitscale convert`."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,8 +28,8 @@ class Convert:
     """File or folder of the weights; its framework is told from the names inside."""
     target: Positional[Path]
     """Folder to write; must not exist yet."""
-    to: Literal["timm", "huggingface", "big_vision", "vitscale"]
-    """Framework to write for."""
+    to: Literal["timm", "huggingface", "openclip", "big_vision", "vitscale"]
+    """Framework to write for; openclip is timm's files within a model of images and texts."""
     heads: int | None = None
     """Number of attention heads, where neither the weights nor a config.json beside them say it."""
     image_size: int | None = None
@@ -43,18 +42,20 @@ class Convert:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Files:
-    """What a framework's folder consists of; `emitter` is the config's in `vitscale.fits.export`."""
+    """What a framework's folder consists of: the weights, the layout they are in, and the files of a
+    target of `vitscale.fits.export`."""
 
     weights: str
-    config: str
-    emitter: str
+    layout: str
+    target: str
 
 
 _FILES = {
-    "timm": _Files(weights="model.safetensors", config="config.json", emitter="timm-folder"),
-    "huggingface": _Files(weights="model.safetensors", config="config.json", emitter="huggingface"),
-    "big_vision": _Files(weights="model.npz", config="config.json", emitter="big_vision"),
-    "vitscale": _Files(weights="model.safetensors", config="shape.json", emitter="json"),
+    "timm": _Files(weights="model.safetensors", layout="timm", target="timm"),
+    "huggingface": _Files(weights="model.safetensors", layout="huggingface", target="huggingface"),
+    "openclip": _Files(weights="trunk/model.safetensors", layout="timm", target="openclip"),
+    "big_vision": _Files(weights="model.npz", layout="big_vision", target="big_vision"),
+    "vitscale": _Files(weights="model.safetensors", layout="vitscale", target="json"),
 }
 
 
@@ -64,7 +65,7 @@ def run(command: Convert) -> int:
     weights = _resized(read_weights(command.source, heads=command.heads), command)
     spec = weights.spec
     written = _write(weights, command)
-    notes = [*weights.notes, LAYOUTS[command.to].left_out(spec)]
+    notes = [*weights.notes, LAYOUTS[_FILES[command.to].layout].left_out(spec)]
     content = {
         "shape": dataclasses.asdict(spec.shape),
         "image_size": spec.image_size,
@@ -99,26 +100,32 @@ def _resized(weights: "Weights", command: Convert) -> "Weights":
 
 
 def _write(weights: "Weights", command: Convert) -> list[Path]:
-    from vitscale.fits.export import emit, replace_text
+    from vitscale.fits.export import TARGETS, Emission, ModelSpec, replace_text
     from vitscale.scaling.models.weights import LAYOUTS, new_folder, write_npz, write_safetensors
 
-    spec, layout, files = weights.spec, LAYOUTS[command.to], _FILES[command.to]
-    config: dict[str, Any] = emit(
-        spec.shape,
-        files.emitter,
+    spec, files = weights.spec, _FILES[command.to]
+    layout, target = LAYOUTS[files.layout], TARGETS[files.target]
+    model = ModelSpec(
+        shape=spec.shape,
         image_size=spec.image_size,
         readout=spec.readout,
         channels=spec.channels,
         classes=spec.classes,
     )
+    reason = target.lacks(model, "")
+    if reason:
+        raise ValueError(f"--to {command.to}: {reason}")
+    texts = target.files(Emission(spec=model, folder=command.target))
     with new_folder(command.target) as folder:
         arrays = layout.write(weights)
+        (folder / files.weights).parent.mkdir(exist_ok=True)
         if files.weights.endswith(".npz"):
             write_npz(folder / files.weights, arrays)
         else:
             write_safetensors(folder / files.weights, arrays, layout.metadata(spec))
-        replace_text(folder / files.config, json.dumps(config, indent=2, allow_nan=False) + "\n")
-    return [command.target / files.weights, command.target / files.config]
+        for name, text in texts.items():
+            replace_text(folder / name, text)
+    return [command.target / name for name in (files.weights, *texts)]
 
 
 def _lines(weights: "Weights", content: dict[str, Any]) -> list[str]:

@@ -2,7 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
 
 from vitscale.commands.output import output
 
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
 class ShapeFor:
     """The compute-optimal shape for a budget, from a fit or from the paper's own rule.
 
-    Examples:  vitscale shape --flops 1e21
-               vitscale shape --fit fit.json --like "ViT-g/14 x 16e9" --emit my-vit
+    Examples:  vitscale shape --flops 1e21 --hardware h100
+               vitscale shape --fit fit.json --like "ViT-g/14 x 16e9" --emit all --out my-vit
                vitscale shape --flops 1e21 --fits shapefinder.jsonl
     """
 
@@ -32,10 +34,21 @@ class ShapeFor:
     fits: Path | None = None
     """What `vitscale shapefinder --out` wrote: take the nearest shape that fits that device, and say
     how long it trains there. Without --fit, the model is the one that was measured there."""
-    emit: Path | None = None
-    """Folder to write the configs for timm, Hugging Face and big_vision into."""
+    emit: tuple[str, ...] = ()
+    """What to write files for: all, json, timm, huggingface, openclip, big_vision, trial (a plan for
+    `vitscale train`); one or several."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder to write them into; made where it is missing."""
     classes: int = 0
-    """Outputs of the classifier in the emitted configs; 0 for none."""
+    """Outputs of the classifier in the emitted files; 0 for none."""
+    recipe: str | None = None
+    """Named recipe of the emitted trial and big_vision config (default: scaling-vit, or glyphs for its
+    images)."""
+    data: str | None = None
+    """What these train on, instead of the recipe's data: tfds:NAME, folder:PATH or npz:PATH."""
+    hardware: str | None = None
+    """Round to what this likes: cpu, v100, a100, h100, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e; with --fit, to
+    the sizes that cost least by its laws. Flags below change single ones of its multiples."""
     patch: int | None = None
     """Patch size in pixels (default: that of --fit, else of --fits, else 14)."""
     image_size: int | None = None
@@ -56,20 +69,22 @@ class ShapeFor:
 
 
 def run(command: ShapeFor) -> int:
-    from vitscale.fits.answer import answer, emit_answer
+    from vitscale.fits.answer import answer
     from vitscale.fits.device.capacity import read_capacity
     from vitscale.fits.fit_file import read_fit
     from vitscale.fits.rule import flops_like, published_rule
 
     if (command.flops is None) == (command.like is None):
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
-    measured = None
+    _check_emit(command)
+    fit, measured = None, None
     capacity = None if command.fits is None else read_capacity(command.fits)
     if command.fit is None:
         rule, setting = published_rule(command.rule), _published_setting(capacity)
     else:
         content = read_fit(command.fit)
-        rule, setting, measured = content.rule(), content.setting, content.measured_flops()
+        rule, setting, fit = content.rule(), content.setting, content.fit
+        measured = content.measured_flops()
     budget = command.flops if command.flops is not None else flops_like(str(command.like))
     found = answer(
         rule,
@@ -77,13 +92,54 @@ def run(command: ShapeFor) -> int:
         _changed(setting, command),
         measured_flops=measured,
         capacity=capacity,
+        fit=fit,
+        round_by_law=command.hardware is not None,
     )
-    written = []
-    if command.emit is not None:
-        written = emit_answer(found, command.emit, classes=command.classes)
-    lines = [*found.lines(), *(f"wrote {path}" for path in written)]
-    output(command.json, found.to_dict() | {"written": list(map(str, written))}, lambda: lines)
+    lines = found.lines()
+    content = found.to_dict() | {"hardware": command.hardware, "written": [], "notes": []}
+    if command.hardware is not None:
+        lines.insert(-1, _rounded_for(command.hardware, found.setting))
+    if command.out is not None:
+        from vitscale.emit import emit_answer
+
+        written = emit_answer(
+            found,
+            command.emit,
+            command.out,
+            classes=command.classes,
+            recipe=command.recipe,
+            data=command.data,
+        )
+        content |= {"written": list(map(str, written.paths)), "notes": list(written.notes)}
+        lines += [f"wrote {path}" for path in written.paths]
+        lines += [f"note: {note}" for note in written.notes]
+    output(command.json, content, lambda: lines)
     return 0
+
+
+def _check_emit(command: ShapeFor) -> None:
+    """Refuse what cannot be written before anything is computed."""
+    from vitscale.fits.export import targets_named
+
+    targets_named(command.emit)
+    if command.emit and command.out is None:
+        raise ValueError(
+            f"--emit {' '.join(command.emit)} lacks the folder to write into; add --out FOLDER"
+        )
+    if command.out is not None and not command.emit:
+        raise ValueError(
+            f"--out {command.out} says where to write what --emit names; add --emit all"
+        )
+
+
+def _rounded_for(name: str, setting: "Setting") -> str:
+    from vitscale.fits.hardware import HARDWARE
+
+    heads = f"{setting.heads} heads" if setting.heads else f"heads of {setting.head_dim}"
+    return (
+        f"  rounded for {name}: width a multiple of {setting.width_multiple}, mlp_dim of "
+        f"{setting.mlp_multiple}, {heads}; {HARDWARE[name].why}"
+    )
 
 
 def _published_setting(capacity: "Capacity | None") -> "Setting":
@@ -104,11 +160,27 @@ def _published_setting(capacity: "Capacity | None") -> "Setting":
 
 
 def _changed(setting: "Setting", command: ShapeFor) -> "Setting":
-    """The setting with what the command's flags say otherwise."""
+    """The setting with what the hardware and the command's flags say otherwise."""
+    if command.hardware is not None:
+        setting = _liked_by(command.hardware, setting)
     flags = ("patch", "image_size", "readout", "width_multiple", "mlp_multiple")
     changes = {name: getattr(command, name) for name in flags}
     if command.heads is not None or command.head_dim is not None:
         setting = dataclasses.replace(setting, heads=command.heads, head_dim=command.head_dim)
     return dataclasses.replace(
         setting, **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+def _liked_by(name: str, setting: "Setting") -> "Setting":
+    """The setting with the hardware's multiples and size of a head."""
+    from vitscale.fits.hardware import hardware_named
+
+    hardware = hardware_named(name)
+    if hardware.head_dim is not None:
+        setting = dataclasses.replace(setting, heads=None, head_dim=hardware.head_dim)
+    return dataclasses.replace(
+        setting,
+        width_multiple=hardware.width_multiple,
+        mlp_multiple=hardware.mlp_multiple,
     )

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from vitscale.fits.device.capacity import Capacity
@@ -14,9 +13,10 @@ from vitscale.fits.device.choice import (
     fitting_shape,
     on_device,
 )
-from vitscale.fits.export import write_all
 from vitscale.fits.rounding import round_shape
+from vitscale.fits.rounding_cost import RoundingCost, excess_of, rounding_cost
 from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
+from vitscale.fits.star_fit import StarFit
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import Readout, Shape
 
@@ -56,6 +56,7 @@ class Answer:
     - `sizes`: what the rule says, with intervals; open ends where nothing is known.
     - `shape`: `sizes` rounded to what hardware likes. `images`: how many to train on, so that
       training `shape` costs `flops`. `device`: what that takes on the device asked about.
+    - `rounding`: what `shape` costs beyond `sizes`.
     - `warnings`: why to distrust it, one sentence each.
     """
 
@@ -68,6 +69,7 @@ class Answer:
     images: float
     source: str
     warnings: tuple[str, ...]
+    rounding: RoundingCost
     device: OnDevice | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +90,7 @@ class Answer:
             "forward_flops": self.forward_flops,
             "setting": dataclasses.asdict(self.setting),
             "source": self.source,
+            "rounding": self.rounding.to_dict(),
             "device": None if self.device is None else self.device.to_dict(),
             "warnings": list(self.warnings),
         }
@@ -110,6 +113,7 @@ class Answer:
             *rows,
             f"  {_count(self.params)} parameters, {_flops(self.forward_flops)} an image forward "
             f"at {self.setting.image_size} px; train on {_count(self.images)} images",
+            *(f"  {line}" for line in self.rounding.lines()),
             *(f"  {line}" for line in (self.device.lines() if self.device else [])),
             f"  from: {self.source}",
             *(f"  caution: {warning}" for warning in self.warnings),
@@ -123,11 +127,15 @@ def answer(
     *,
     measured_flops: float | None = None,
     capacity: Capacity | None = None,
+    fit: StarFit | None = None,
+    round_by_law: bool = False,
 ) -> Answer:
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
 
     - `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
       beyond it.
+    - `fit`: whose laws say what rounding costs. `round_by_law`: of the sizes rounded up and down, take
+      those that cost least by these laws, where they are known, instead of the nearest.
     - `capacity`: of a device; the shape is then the nearest that fits it.
 
     Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
@@ -160,6 +168,7 @@ def answer(
         head_dim=setting.head_dim,
         width_multiple=setting.width_multiple,
         mlp_multiple=setting.mlp_multiple,
+        penalty=excess_of(fit, flops, sizes) if round_by_law else None,
     )
     shape, moved = (rounded(), []) if capacity is None else fitting_shape(capacity, rounded)
     counted: dict[str, Any] = {
@@ -187,20 +196,8 @@ def answer(
             *moved,
             *(extrapolation_warnings(capacity, shape) if capacity else []),
         ),
+        rounding=rounding_cost(shape, sizes, image_size=setting.image_size, flops=flops, fit=fit),
         device=None if capacity is None else on_device(capacity, shape, images),
-    )
-
-
-def emit_answer(found: Answer, folder: Path, *, classes: int = 0) -> list[Path]:
-    """Write the configs of the answer's shape, with where it comes from, into `folder`."""
-    return write_all(
-        found.shape,
-        folder,
-        image_size=found.setting.image_size,
-        readout=found.setting.readout,
-        channels=found.setting.channels,
-        classes=classes,
-        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
     )
 
 

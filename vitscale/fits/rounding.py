@@ -22,6 +22,7 @@ def round_shape(
     width_multiple: int = 1,
     mlp_multiple: int = 16,
     accept: Callable[[Shape], bool] | None = None,
+    penalty: Callable[[Shape], float] | None = None,
 ) -> Shape:
     """The shape of whole sizes nearest to `sizes` (`width`, `depth`, `mlp_dim`) and to their cost.
 
@@ -32,6 +33,7 @@ def round_shape(
       multiple of it. By default head_dim is the largest of 64, 32, 16, ... that moves the width by
       less than 8%.
     - `width_multiple`, `mlp_multiple`: width and mlp_dim are multiples of these too.
+    - `penalty`: what the shape taken has least of, instead of distance.
     - `accept`: which shapes may be taken. Where none of the combinations may, the nearest of smaller
       sizes is, down to a tenth in each, in steps of 5%.
 
@@ -54,7 +56,8 @@ def round_shape(
 
     def distance(candidate: tuple[int, ...]) -> float:
         width, depth, mlp_dim = candidate
-        cost = math.log(_mac(width, depth, mlp_dim, tokens) / _mac(*target, tokens))
+        work = block_multiply_adds(width, depth, mlp_dim, tokens)
+        cost = math.log(work / block_multiply_adds(*target, tokens))
         moved = sum(math.log(a / b) ** 2 for a, b in zip(candidate, target, strict=True))
         return moved + cost**2
 
@@ -62,12 +65,15 @@ def round_shape(
         own_heads = heads if heads is not None else width // (head_dim or 1)
         return Shape(width=width, depth=depth, mlp_dim=mlp_dim, heads=own_heads, patch=patch)
 
+    def order(candidate: tuple[int, ...]) -> float:
+        return distance(candidate) if penalty is None else penalty(shape(*candidate))
+
     around = [_around(size, m) for size, m in zip(target, multiples, strict=True)]
     if accept is None:
-        return shape(*min(itertools.product(*around), key=distance))
+        return shape(*min(itertools.product(*around), key=order))
     smaller = [_below(size, m) for size, m in zip(target, multiples, strict=True)]
     for options in (around, smaller):
-        for candidate in sorted(itertools.product(*options), key=distance):
+        for candidate in sorted(itertools.product(*options), key=order):
             if accept(shape(*candidate)):
                 return shape(*candidate)
     raise ValueError(
@@ -111,6 +117,6 @@ def _below(size: float, multiple: int) -> list[int]:
     return sorted({_around(part * size, multiple)[0] for part in _SMALLER})
 
 
-def _mac(width: float, depth: float, mlp_dim: float, tokens: int) -> float:
-    """Multiply-adds of the blocks, which also takes sizes that are not whole."""
+def block_multiply_adds(width: float, depth: float, mlp_dim: float, tokens: int) -> float:
+    """Multiply-adds of the blocks for one image; also takes sizes that are not whole."""
     return depth * tokens * width * (4 * width + 2 * tokens + 2 * mlp_dim)

@@ -1,0 +1,157 @@
+"""`vitscale shape --emit`: what is asked for, what a trial reads back as, and that it trains."""
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from vitscale.cli import run
+from vitscale.emit import emit_answer
+from vitscale.fits.answer import Answer, Setting, answer
+from vitscale.fits.export import TARGETS, shape_from_json
+from vitscale.fits.hardware import HARDWARE
+from vitscale.fits.rule import exactly, published_rule
+from vitscale.scaling.recipes import RECIPES
+from vitscale.scaling.shape import DIMENSIONS, Shape
+from vitscale.sweeps.config import read_plan
+from vitscale.sweeps.store import Store
+
+
+def told(capsys, *arguments) -> dict:
+    assert run(["shape", *map(str, arguments), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys, *arguments) -> str:
+    assert run(["shape", *map(str, arguments)]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == "" and streams.err.count("\n") == 1
+    return streams.err.removeprefix("vitscale: ").strip()
+
+
+@pytest.mark.parametrize("option", ["--out", "-o"])
+def test_only_what_is_named_is_written(capsys, tmp_path, option):
+    out = tmp_path / "vit"
+    found = told(capsys, "--flops", 1e21, "--emit", "json", "timm", option, out, "--classes", 10)
+    assert found["written"] == [str(out / "shape.json"), str(out / "timm" / "config.json")]
+    assert {str(path) for path in out.rglob("*.*")} == set(found["written"])
+    spec = shape_from_json((out / "shape.json").read_text())
+    assert dataclasses.asdict(spec.shape) == found["shape"] and spec.classes == 10
+    assert spec.provenance["train_flops"] == 1e21
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        # The folder stood here once.
+        (["--emit", "my-vit"], "unknown target 'my-vit'; .* ask for --emit all --out my-vit"),
+        (["--emit", "tim", "--out", "x"], "unknown target 'tim'; did you mean 'timm'?"),
+        (["--emit", "timm", "json"], "--emit timm json lacks the folder to write into; add --out"),
+        (["--out", "x"], "--out x says where to write what --emit names; add --emit all"),
+        (
+            ["--emit", "trial", "--out", "x", "--recipe", "augrag"],
+            "--recipe has no key 'augrag'; did you mean 'augreg'?",
+        ),
+        (
+            ["--emit", "big_vision", "--out", "x", "--data", "folder:/images"],
+            "big_vision cannot be emitted: big_vision reads TFDS data sets .* --data tfds:NAME",
+        ),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(
+    capsys, tmp_path, monkeypatch, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert re.match(message.replace("?", r"\?"), refused(capsys, "--flops", "1e21", *flags))
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_help_and_the_refusal_name_every_target(capsys):
+    with pytest.raises(SystemExit):
+        run(["shape", "--help"])
+    words = set(re.findall(r"\w+", capsys.readouterr().out))
+    assert TARGETS.keys() <= words
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"glyphs"}))
+def test_a_trial_is_the_answer_with_the_named_recipe(capsys, tmp_path, name):
+    flags = ["--emit", "trial", "--out", tmp_path, "--recipe", name, "--data", 'npz:/a "b"\\c']
+    found = told(capsys, "--flops", 1e21, "--readout", "map", "--image-size", 252, *flags)
+    (trial,) = read_plan(tmp_path / "trial.toml").trials
+    assert trial.shape == Shape(**found["shape"])
+    assert trial.recipe == dataclasses.replace(
+        RECIPES[name], data='npz:/a "b"\\c', image_size=252, readout="map"
+    )
+    (duration,) = trial.durations
+    assert abs(duration - found["images"]) <= trial.recipe.batch_size / 2
+    assert run(["sweep", "grid", str(tmp_path / "trial.toml"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"] == 1
+
+
+def test_data_that_nobody_can_get_is_pointed_out(capsys, tmp_path):
+    found = told(capsys, "--flops", 1e21, "--emit", "all", "--out", tmp_path)
+    (note,) = found["notes"]
+    assert note.startswith("big_vision and trial: the recipe 'scaling-vit' trains on 'jft-3b', but")
+    flags = ["--out", tmp_path, "--data", "tfds:imagenet2012"]
+    assert told(capsys, "--flops", 1e21, "--emit", "all", *flags)["notes"] == []
+
+
+def test_a_budget_within_the_warmup_leaves_out_what_trains(capsys, tmp_path):
+    found = told(capsys, "--flops", 1e18, "--emit", "all", "--out", tmp_path)
+    left_out = [note.partition(" ")[0] for note in found["notes"]]
+    assert left_out == ["big_vision", "trial"]
+    assert all("inside the warmup of 10000 steps" in note for note in found["notes"])
+    message = refused(capsys, "--flops", 1e18, "--emit", "trial", "--out", tmp_path / "x")
+    assert message.startswith("trial cannot be emitted: by recipe 'scaling-vit', durations: the")
+    assert message.endswith("name another with --recipe")
+
+
+FLOPS = 1.5e9
+
+
+def _small_answer() -> Answer:
+    """Of a rule whose start is as small as the models that the glyphs are for."""
+    setting = Setting(patch=8, image_size=16, channels=1, head_dim=4)
+    rule = published_rule("sovit-figure1")
+    sizes = {
+        name: exactly(size, "chosen") for name, size in zip(DIMENSIONS, (16, 2, 32), strict=True)
+    }
+    start = dataclasses.replace(rule.start, sizes=sizes, t0=FLOPS / 3e9)
+    return answer(dataclasses.replace(rule, start=start), FLOPS, setting)
+
+
+def test_the_trial_trains_for_the_budget(capsys, tmp_path):
+    found = _small_answer()
+    written = emit_answer(found, ["trial"], tmp_path)
+    assert written.notes == () and written.paths == (tmp_path / "trial.toml",)
+    store = tmp_path / "store"
+    assert run(["train", str(tmp_path / "trial.toml"), "--store", str(store)]) == 0
+    rows = Store.open(store).read()
+    assert set(rows["status"]) == {"ok"}
+    assert rows["train_flops"].to_numpy() == pytest.approx(FLOPS, rel=0.01)
+    for name in ("width", "depth", "mlp_dim", "heads"):
+        assert set(rows[name]) == {getattr(found.shape, name)}
+
+
+def test_nothing_is_written_into_a_file(capsys, tmp_path: Path):
+    (tmp_path / "vit").write_text("mine")
+    message = refused(capsys, "--flops", 1e21, "--emit", "json", "--out", tmp_path / "vit")
+    assert str(tmp_path / "vit") in message
+    assert (tmp_path / "vit").read_text() == "mine"
+
+
+def test_the_page_lists_the_hardware_as_it_is():
+    page = (Path(__file__).parents[1] / "docs" / "emit.md").read_text(encoding="utf-8")
+    listed = {}
+    for names, width, mlp_dim, head in re.findall(
+        r"^\| (`(?:cpu|v100|a100|h100|tpu)[^|]*) \| (\d+) \| (\d+) \| ([^|]+) \|", page, re.M
+    ):
+        for name in re.findall(r"`([^`]+)`", names):
+            listed[name] = (int(width), int(mlp_dim), int(head) if head.isdecimal() else None)
+    assert listed == {
+        name: (hardware.width_multiple, hardware.mlp_multiple, hardware.head_dim)
+        for name, hardware in HARDWARE.items()
+    }
