@@ -1,12 +1,12 @@
 """What a report says of a star: the shape for a budget, and everything that speaks for or against it."""
 
-import json
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 from vitscale.fits.answer import Answer, answer, show_interval
 from vitscale.fits.confidence import confidence
-from vitscale.fits.export import FILES, emit
+from vitscale.fits.export import TARGETS, ModelSpec, target_texts
 from vitscale.fits.prediction.backtest_result import Backtest
 from vitscale.fits.report import conclusion
 from vitscale.fits.rule import Rule
@@ -22,12 +22,8 @@ from vitscale.report.star_pictures import star_pictures
 TIMES = (1.0, 10.0, 100.0)
 """Budgets that a report answers besides, as multiples of the most compute measured in one run."""
 
-_HOW = {
-    "timm-folder": 'timm.create_model("local-dir:FOLDER"), with this as FOLDER/config.json',
-    "huggingface": "transformers.AutoConfig.from_pretrained(FOLDER), with this as FOLDER/config.json",
-    "big_vision": "the keys of a big_vision config that decide its model",
-    "json": "what vitscale itself reads back",
-}
+
+_NO_RECIPE = "a report names no recipe to train by"
 
 
 def star_page(
@@ -51,7 +47,7 @@ def star_page(
     budget = flops if flops is not None else 10 * measured if measured else None
     found = None
     if rule is not None and budget is not None:
-        found = answer(rule, budget, source.fit_file.setting, measured_flops=measured)
+        found = answer(rule, budget, source.fit_file.setting, measured_flops=measured, fit=fit)
     say("drawing the figures")
     pictures = tuple(star_pictures(source, rule, found, backtest))
     parts = {
@@ -70,7 +66,7 @@ def star_page(
     return Page(
         asked=f"Which Vision Transformer should be trained with {power(found.flops)} training FLOPs? By the measurements in {source.name}:",
         headline=f"Width {found.shape.width}, depth {found.shape.depth}, MLP size {found.shape.mlp_dim}",
-        answer=(_described(found),),
+        answer=(_described(found), _rounding(found)),
         sizes=_sizes(found, rule),
         confidence=sure.standing,
         reasons=sure.reasons,
@@ -110,6 +106,12 @@ def _described(found: Answer) -> str:
         f"{setting.image_size} pixels: {short(found.params)} parameters, {short(found.forward_flops)} FLOPs an image "
         f"forward. Train on {short(found.images)} images (training FLOPs = 3 × forward FLOPs × images)."
     )
+
+
+def _rounding(found: Answer) -> str:
+    """What the whole sizes cost, as a sentence."""
+    told = " ".join(found.rounding.lines())
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _sizes(found: Answer, rule: Rule) -> Table:
@@ -167,19 +169,19 @@ def _budgets(rule: Rule, source: StarSource, measured: float | None) -> Table | 
 
 def _configs(found: Answer) -> tuple[Config, ...]:
     setting = found.setting
-    options = {
-        "image_size": setting.image_size,
-        "readout": setting.readout,
-        "channels": setting.channels,
-    }
-    return tuple(
-        Config(
-            FILES[name],
-            json.dumps(emit(found.shape, name, **options), indent=2),
-            _HOW.get(name, ""),
-        )
-        for name in FILES
+    spec = ModelSpec(
+        shape=found.shape,
+        image_size=setting.image_size,
+        readout=setting.readout,
+        channels=setting.channels,
+        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
     )
+    configs = []
+    for name, target in TARGETS.items():
+        if not target.lacks(spec, _NO_RECIPE):
+            texts, _ = target_texts(spec, [name], Path(), training=_NO_RECIPE)
+            configs += [Config(str(path), text, target.reader) for path, text in texts.items()]
+    return tuple(configs)
 
 
 def _exponents(fit: StarFit) -> Table:
@@ -224,7 +226,7 @@ def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str]
     if budget is not None:
         found.append(
             (
-                f"vitscale shape --fit fit.json --flops {power(budget)} --emit my-vit",
+                f"vitscale shape --fit fit.json --flops {power(budget)} --emit all --out my-vit",
                 "The shape for this budget, and its configs.",
             )
         )

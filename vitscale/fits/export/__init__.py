@@ -14,6 +14,7 @@ from vitscale.fits.export.huggingface import huggingface_config as huggingface_c
 from vitscale.fits.export.openclip import openclip_config as openclip_config
 from vitscale.fits.export.table import TARGETS as TARGETS
 from vitscale.fits.export.table import Written as Written
+from vitscale.fits.export.table import target_texts as target_texts
 from vitscale.fits.export.table import targets_named as targets_named
 from vitscale.fits.export.table import write_targets as write_targets
 from vitscale.fits.export.target import Emission as Emission

@@ -93,6 +93,21 @@ def write_targets(
     for one that was named and cannot express the model, before anything is written, and `OSError`
     where the folder cannot be written.
     """
+    texts, notes = target_texts(spec, names, folder, training=training)
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, text)
+    return Written(paths=tuple(texts), notes=notes)
+
+
+def target_texts(
+    spec: ModelSpec,
+    names: Iterable[str],
+    folder: Path,
+    *,
+    training: Training | str = "no recipe is named to train it by",
+) -> tuple[dict[Path, str], tuple[str, ...]]:
+    """What `write_targets` would write, by path, and its notes; nothing is written."""
     names = tuple(names)
     known = training if isinstance(training, Training) else None
     texts: dict[Path, str] = {}
@@ -110,7 +125,4 @@ def write_targets(
         place = folder / target.folder
         emission = Emission(spec=spec, folder=place, training=known)
         texts |= {place / path: text for path, text in target.files(emission).items()}
-    for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, text)
-    return Written(paths=tuple(texts), notes=tuple(notes))
+    return texts, tuple(notes)
