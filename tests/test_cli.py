@@ -212,8 +212,8 @@ class TestShape:
         emitted = json.loads((tmp_path / "vit" / "shape.json").read_text())
         assert emitted["shape"]["patch"] == 4 and emitted["image_size"] == 16
         assert (tmp_path / "vit" / "timm" / "config.json").exists()
-        # Of glyphs, in one channel, which these two do not read.
-        assert "openclip is left out" in out and "big_vision is left out" in out
+        # Of glyphs, in one channel, which OpenCLIP does not read, and big_vision does not have.
+        assert "openclip is left out" in out and "config.py is left out" in out
         (trial,) = read_plan(tmp_path / "vit" / "trial.toml").trials
         assert trial.recipe.data == "glyphs"
         assert trial.train_flops(*trial.durations) == pytest.approx(1e15, rel=1e-3)

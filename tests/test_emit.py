@@ -55,10 +55,6 @@ def test_only_what_is_named_is_written(capsys, tmp_path, option):
             ["--emit", "trial", "--out", "x", "--recipe", "augrag"],
             "--recipe has no key 'augrag'; did you mean 'augreg'?",
         ),
-        (
-            ["--emit", "big_vision", "--out", "x", "--data", "folder:/images"],
-            "big_vision cannot be emitted: big_vision reads TFDS data sets .* --data tfds:NAME",
-        ),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(
@@ -101,8 +97,9 @@ def test_data_that_nobody_can_get_is_pointed_out(capsys, tmp_path):
 
 def test_a_budget_within_the_warmup_leaves_out_what_trains(capsys, tmp_path):
     found = told(capsys, "--flops", 1e18, "--emit", "all", "--out", tmp_path)
-    left_out = [note.partition(" ")[0] for note in found["notes"]]
-    assert left_out == ["big_vision", "trial"]
+    left_out = [note.partition(" left out: ")[0] for note in found["notes"]]
+    assert left_out == ["big_vision: config.py is", "trial is"]
+    assert str(tmp_path / "big_vision" / "config.json") in found["written"]
     assert all("inside the warmup of 10000 steps" in note for note in found["notes"])
     message = refused(capsys, "--flops", 1e18, "--emit", "trial", "--out", tmp_path / "x")
     assert message.startswith("trial cannot be emitted: by recipe 'scaling-vit', durations: the")

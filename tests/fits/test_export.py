@@ -264,13 +264,6 @@ GLYPHS = dataclasses.replace(TRAINING, base="glyphs", recipe=RECIPE | {"data": "
     [
         ("openclip", {"channels": 1}, TRAINING, "OpenCLIP reads images of 3 channels and this"),
         ("trial", {}, "the warmup is too long", "the warmup is too long"),
-        ("big_vision", {}, "the warmup is too long", "the warmup is too long"),
-        (
-            "big_vision",
-            {},
-            GLYPHS,
-            "big_vision reads TFDS data sets and the recipe 'glyphs' trains",
-        ),
     ],
 )
 def test_what_cannot_be_expressed_is_left_out_of_all_and_else_refused(
@@ -283,6 +276,23 @@ def test_what_cannot_be_expressed_is_left_out_of_all_and_else_refused(
     assert any(note.startswith(f"{name} is left out: {reason}") for note in written.notes)
     names = {str(path.relative_to(tmp_path / "folder")) for path in written.paths}
     assert names.isdisjoint(FILES[name]) and "shape.json" in names
+
+
+@pytest.mark.parametrize(
+    ("training", "reason"),
+    [
+        ("the warmup is too long", "the warmup is too long"),
+        (
+            GLYPHS,
+            "big_vision reads TFDS data sets and the recipe 'glyphs' trains on 'glyphs'; name one",
+        ),
+    ],
+)
+def test_big_vision_gets_the_model_alone_where_it_cannot_train_it(tmp_path, training, reason):
+    written = write_targets(sovit(), ["big_vision"], tmp_path, training=training)
+    assert written.paths == (tmp_path / "big_vision" / "config.json",)
+    (note,) = written.notes
+    assert note.startswith(f"big_vision: config.py is left out: {reason}")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_aside(tmp_path, monkeypatch):

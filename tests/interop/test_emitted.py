@@ -7,6 +7,7 @@ import dataclasses
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_openclip_takes_the_folder_from_elsewhere_and_by_name(
     assert count(open_clip.create_model("our-vit").visual) == SHAPES["odd"].params()
 
 
-# Fields of big_vision 0127fb6's models/vit.py, `_Model`, and of its models as of `Model`'s `variant`.
+# What `Model` of big_vision 0127fb6 takes (models/vit.py, the fields of `_Model`).
 BIG_VISION_MODEL = {
     *("num_classes", "patch_size", "width", "depth", "mlp_dim", "num_heads", "posemb", "rep_size"),
     *("dropout", "pool_type", "head_zeroinit", "scan", "remat_policy", "dtype_mm"),
@@ -174,7 +175,8 @@ BIG_VISION_MODEL = {
 
 def big_vision(tmp_path, shape: Shape, recipe_name: str, model: dict, **recipe):
     """The config that big_vision's train.py would get, read as ml_collections reads a config file."""
-    fields = dataclasses.asdict(RECIPES[recipe_name]) | {"data": "tfds:imagenet2012"} | recipe
+    fields: dict[str, Any] = dataclasses.asdict(RECIPES[recipe_name])
+    fields |= {"data": "tfds:imagenet2012"} | recipe
     training = Training(
         base=recipe_name,
         recipe=fields,
@@ -205,7 +207,7 @@ def test_big_visions_config_is_the_counted_model(ml_collections, tmp_path, name,
         **keys["model"],
         "dtype_mm": "bfloat16",
     }
-    # Our own model from big_vision's arguments, which tests/scaling compares with its weights.
+    # Our own model from these arguments; timm reads its weights as big_vision's.
     rows, columns = arguments["patch_size"]
     assert rows == columns and config.num_classes == (classes or 7)
     built = nnx.eval_shape(

@@ -95,10 +95,12 @@ def run(command: ShapeFor) -> int:
         fit=fit,
         round_by_law=command.hardware is not None,
     )
+    if command.hardware is not None:
+        found = dataclasses.replace(
+            found, rounded_for=_rounded_for(command.hardware, found.setting)
+        )
     lines = found.lines()
     content = found.to_dict() | {"hardware": command.hardware, "written": [], "notes": []}
-    if command.hardware is not None:
-        lines.insert(-1, _rounded_for(command.hardware, found.setting))
     if command.out is not None:
         from vitscale.emit import emit_answer
 
@@ -137,7 +139,7 @@ def _rounded_for(name: str, setting: "Setting") -> str:
 
     heads = f"{setting.heads} heads" if setting.heads else f"heads of {setting.head_dim}"
     return (
-        f"  rounded for {name}: width a multiple of {setting.width_multiple}, mlp_dim of "
+        f"{name}: width a multiple of {setting.width_multiple}, mlp_dim of "
         f"{setting.mlp_multiple}, {heads}; {HARDWARE[name].why}"
     )
 

@@ -56,7 +56,7 @@ class Answer:
     - `sizes`: what the rule says, with intervals; open ends where nothing is known.
     - `shape`: `sizes` rounded to what hardware likes. `images`: how many to train on, so that
       training `shape` costs `flops`. `device`: what that takes on the device asked about.
-    - `rounding`: what `shape` costs beyond `sizes`.
+    - `rounding`: what `shape` costs beyond `sizes`; `rounded_for`: what it was rounded for, in words.
     - `warnings`: why to distrust it, one sentence each.
     """
 
@@ -70,6 +70,7 @@ class Answer:
     source: str
     warnings: tuple[str, ...]
     rounding: RoundingCost
+    rounded_for: str = ""
     device: OnDevice | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +114,7 @@ class Answer:
             *rows,
             f"  {_count(self.params)} parameters, {_flops(self.forward_flops)} an image forward "
             f"at {self.setting.image_size} px; train on {_count(self.images)} images",
+            *([f"  rounded for {self.rounded_for}"] if self.rounded_for else []),
             *(f"  {line}" for line in self.rounding.lines()),
             *(f"  {line}" for line in (self.device.lines() if self.device else [])),
             f"  from: {self.source}",
