@@ -195,7 +195,7 @@ def _backtest(material: Material) -> Figure:
 
 
 def _coverage(material: Material) -> Figure:
-    return plots.coverage_figure(backtest_coverage(material.backtests), what="runs left out")
+    return plots.coverage_figure(backtest_coverage(material.backtests), what="runs inside")
 
 
 def _plan_cost(material: Material) -> Figure:

@@ -50,9 +50,11 @@ def device_map_figure(
     lines = math.ceil(len(mlp_dims) / columns)
     norm = _norm([value for row in rows if (value := _value(row, quantity)) is not None])
     with style.styled():
+        # Cells are as large as their words, so the whole map grows with them.
+        grown = style.crowding()
         figure = style.new_figure(
-            max(4.6, columns * (len(depths) * _CELL_IN + 0.25) + 1.6),
-            lines * (max(5, len(widths)) * _ROW_IN + 0.45) + 1.15,
+            grown * max(4.6, columns * (len(depths) * _CELL_IN + 0.25) + 1.6),
+            grown * (lines * (max(5, len(widths)) * _ROW_IN + 0.45) + 1.15),
         )
         panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
         for axes, mlp_dim in zip(panels.flat, mlp_dims, strict=False):
@@ -113,7 +115,7 @@ def _draw_cells(
     for row, (across, up), value in zip(rows, places, values, strict=True):
         if row.found is not None:
             dark = value is not None and float(norm(value)) < 0.6
-            ink = "white" if dark else "black"
+            ink = palette().ink if value is None else "white" if dark else "black"
             axes.plot([across], [up], ".", color=ink, markersize=points(3.5), markeredgewidth=0)
 
 

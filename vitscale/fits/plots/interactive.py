@@ -28,6 +28,7 @@ from vitscale.fits.star_fit import StarFit
 from vitscale.scaling.shape import Shape
 
 _LINE_POINTS = 120
+_HEIGHT = 620  # pixels; the width is the window's
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -60,7 +61,10 @@ def star_figure(
     for column, (name, arm) in enumerate(arms.items(), 1):
         law = fit.dimensions[name].law
         for length, color, words in zip(lengths, _lengths_css(lengths), labels, strict=True):
-            rows = where(arm, series(arm, "length") == length)
+            # The centre last, so that the legend shows the mark of the others.
+            rows = where(arm, series(arm, "length") == length).sort_values(
+                "is_center", kind="stable"
+            )
             if rows.empty:
                 continue
             curve = length_curve(rows)
@@ -196,7 +200,7 @@ def optimal_shape_figure(
         figure.update_xaxes(type="log", exponentformat="power", dtick=1, row=1, col=column)
         figure.update_xaxes(title_text=style.compute_label(unit), row=1, col=column)
         figure.update_yaxes(title_text=style.size_label(name), row=1, col=column)
-        _plain_ticks(figure, "y", best, column)
+        _plain_ticks(figure, "y", ends if closed else best, column)
     measured = _measured_flops(fit) if rule.start.flops_per_unit else None
     if measured is not None:
         figure.add_vrect(
@@ -215,7 +219,6 @@ def save(figure: go.Figure, path: Path) -> Path:
     drawn = figure.to_html(
         include_plotlyjs=True,
         full_html=False,
-        default_height="96vh",
         config={"responsive": True, "displaylogo": False},
     )
     page = _PAGE.format(
@@ -238,9 +241,11 @@ def _finished(figure: go.Figure, title: str) -> go.Figure:
         paper_bgcolor=colors.background,
         plot_bgcolor=colors.background,
         font={"color": colors.ink, "family": "system-ui, sans-serif", "size": 14},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.18},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.14},
         hoverlabel={"bgcolor": colors.background, "font": {"color": colors.ink}},
         hovermode="closest",
+        autosize=True,
+        height=_HEIGHT,
         margin={"t": 90},
     )
     axes = {"gridcolor": colors.grid, "linecolor": colors.ink, "showline": True, "zeroline": False}
@@ -314,6 +319,7 @@ def _measurements(
     return points.update(
         marker={
             "color": color,
+            "opacity": 1,
             "size": np.where(center, 13, 8).tolist(),
             "line": {"width": 0},
             "symbol": np.where(center, "star", "circle").tolist(),

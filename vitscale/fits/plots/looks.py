@@ -144,6 +144,7 @@ class Look:
             "legend.fontsize": 7.5,
             "axes.linewidth": 0.7,
             "lines.linewidth": 1.3,
+            "lines.markersize": 6,
             "hatch.linewidth": 0.5,
             "xtick.major.size": 3.5,
             "ytick.major.size": 3.5,

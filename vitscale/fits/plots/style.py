@@ -60,6 +60,12 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     )
 
 
+def crowding() -> float:
+    """By how much words have grown more than figures have, against paper."""
+    look = current()
+    return look.points / look.inches
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write `figure` as PNG, SVG or PDF, by the suffix of `path`; whole or not at all.
 
@@ -163,8 +169,7 @@ def compute_log(axis: Axis, low: float, high: float) -> None:
 
 def _room_for(count: int) -> int:
     """How many of `count` labels on paper fit where words have grown more than the figure."""
-    look = current()
-    return max(4, round(count * look.inches / look.points))
+    return max(4, round(count / crowding()))
 
 
 def scientific(value: float) -> str:
@@ -185,9 +190,7 @@ def sizes_log(
     _log_range(axis, low, high)
     position = np.log(np.asarray(sizes) / low) / math.log(high / low) * inches
     # A digit is about 0.06 inch wide at 7 points; a label needs its own width and a gap.
-    look = current()
-    need = 0.062 * max(len(f"{size:g}") for size in sizes) + 0.07
-    need *= look.points / look.inches
+    need = (0.062 * max(len(f"{size:g}") for size in sizes) + 0.07) * crowding()
     labelled: list[int] = []
     for k in range(len(sizes) - 1):
         far_from_last = position[-1] - position[k] >= need
