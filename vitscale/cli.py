@@ -14,9 +14,11 @@ from tyro.conf import subcommand
 
 from vitscale.commands import (
     advise,
+    allocate,
     convert,
     data,
     fit,
+    frontier,
     import_runs,
     quickstart,
     rehearse,
@@ -43,6 +45,8 @@ Command = (
     | Annotated[store.StoreCommand, subcommand("store")]
     | Annotated[import_runs.Import, subcommand("import")]
     | Annotated[fit.Fit, subcommand("fit")]
+    | Annotated[frontier.Frontier, subcommand("frontier")]
+    | Annotated[allocate.Allocate, subcommand("allocate")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
@@ -63,6 +67,8 @@ _RUN: dict[type, Callable[[Any], int]] = {
     store.StoreCommand: store.run,
     import_runs.Import: import_runs.run,
     fit.Fit: fit.run,
+    frontier.Frontier: frontier.run,
+    allocate.Allocate: allocate.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,

@@ -129,11 +129,8 @@ def _run_star(command: Fit) -> int:
 
 def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
     """Fit a store (with the starting point of its grid, if it has one) or a table."""
-    from vitscale.fits.fit_file import FitFile
-    from vitscale.fits.shape_law import fit_star
-    from vitscale.fits.store_fit import fit_store
+    from vitscale.fits.frame_fit import fit_frame
     from vitscale.fits.store_tables import is_store
-    from vitscale.fits.tables import star_table
     from vitscale.sources import read_source
 
     options: dict[str, Any] = {
@@ -143,39 +140,24 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
         "resamples": command.resamples,
     }
     frame = read_source(command.source)
-    mapped = {
-        "--x": command.x,
-        "--dimension": command.dimension,
-        "--compute": command.compute,
-        "--error": command.error,
-        "--is-center": command.is_center,
-        "--model": command.model,
-        "--flops-per-unit": command.flops_per_unit,
+    columns = {
+        name: getattr(command, name)
+        for name in ("x", "dimension", "compute", "error", "is_center", "model", "flops_per_unit")
     }
     if is_store(frame):
-        given = [flag for flag, value in mapped.items() if value is not None]
+        given = [f"--{k.replace('_', '-')}" for k, value in columns.items() if value is not None]
         if given:
             raise ValueError(
                 f"{', '.join(given)} maps the columns of a table, but {command.source} is a store, "
                 f"whose columns are known; choose its rows with --metric and --recipe"
             )
-        return fit_store(frame, metric=command.metric, recipe=command.recipe, **options)
-    for flag, value in (("--metric", command.metric), ("--recipe", command.recipe)):
-        if value is not None:
-            raise ValueError(
-                f"{flag} {value} chooses among the rows of a store, but {command.source} is not "
-                f"one; name its columns with --x, --compute and --error instead"
-            )
-    table = star_table(
-        frame,
-        dimension=command.dimension,
-        x=command.x,
-        compute=command.compute,
-        error=command.error,
-        is_center=command.is_center,
-        model=command.model,
-        flops_per_unit=command.flops_per_unit,
+    else:
+        for flag, value in (("--metric", command.metric), ("--recipe", command.recipe)):
+            if value is not None:
+                raise ValueError(
+                    f"{flag} {value} chooses among the rows of a store, but {command.source} is not "
+                    f"one; name its columns with --x, --compute and --error instead"
+                )
+    return fit_frame(
+        frame, metric=command.metric, recipe=command.recipe, columns=columns, **options
     )
-    from vitscale.fits.answer import Setting
-
-    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table

@@ -59,7 +59,7 @@ def run(command: ShapeFor) -> int:
     from vitscale.fits.answer import answer, emit_answer
     from vitscale.fits.device.capacity import read_capacity
     from vitscale.fits.fit_file import read_fit
-    from vitscale.fits.rule import flops_like, published_rule
+    from vitscale.fits.rule import flops_like, model_and_images_of, published_rule
 
     if (command.flops is None) == (command.like is None):
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
@@ -81,8 +81,17 @@ def run(command: ShapeFor) -> int:
     written = []
     if command.emit is not None:
         written = emit_answer(found, command.emit, classes=command.classes)
-    lines = [*found.lines(), *(f"wrote {path}" for path in written)]
-    output(command.json, found.to_dict() | {"written": list(map(str, written))}, lambda: lines)
+    lines, content = found.lines(), found.to_dict()
+    if command.like is not None:
+        from vitscale.fits.comparison import compared
+        from vitscale.scaling.shape import named_shape
+
+        name, images = model_and_images_of(command.like)
+        beside = compared(name, named_shape(name), images, found)
+        lines.append(f"  {beside.sentence()}")
+        content |= {"like": beside.to_dict()}
+    lines += [f"wrote {path}" for path in written]
+    output(command.json, content | {"written": list(map(str, written))}, lambda: lines)
     return 0
 
 
