@@ -69,7 +69,8 @@ runs.describe(include="all").loc[["count", "unique", "min", "max"]]
 # $$E = a\,(C + d)^{-b} + c,$$
 #
 # where $c$ is the error that no compute removes and $d$ bends the law where compute is small. The band and the
-# intervals come from resampling whole models: a frontier hangs on few of them.
+# intervals come from resampling whole models: a frontier hangs on few of them. The band lies mostly above the law, as a
+# frontier without some of the models can only be higher.
 
 # %%
 frontier = fit_frontier(runs["compute"], runs["error"], model=runs["model"], resamples=200)
@@ -100,8 +101,8 @@ law.round(3)
 # %% [markdown]
 # ## 2. What the next factor of ten buys
 #
-# The law read beyond the dearest run. What remains above $c$ falls by $10^{-b}$ for every factor of ten; the closer
-# the error is to $c$, the less that is.
+# The law read beyond the dearest run. What remains above $c$ falls by a factor of $10^b$ for every factor of ten in
+# compute; the closer the error is to $c$, the less that is.
 
 # %%
 budgets = runs["compute"].max() * np.array([0.1, 1, 10, 100])
@@ -115,7 +116,7 @@ outlook = pd.DataFrame(
         "95% high": high,
     }
 ).set_index("of the dearest run")
-outlook.style.format(precision=3)
+outlook.round(3)
 
 # %% [markdown]
 # ## 3. Would it have foretold the dearest runs?

@@ -42,7 +42,7 @@ from vitscale.fits.shape_law import fit_star
 from vitscale.sources import read_source
 
 frame = load_sovit_star() if SOURCE is None else read_source(SOURCE)
-fit_file, star = fit_frame(frame, columns=COLUMNS)
+fit_file, star = fit_frame(frame, columns=COLUMNS, resamples=0)
 fit = fit_file.fit
 if SOURCE is None:
     star = star.assign(examples=frame["images"].to_numpy())  # names the training lengths in figures
@@ -72,15 +72,15 @@ paper = {"Figure 1": "sovit-figure1", "text": "sovit-text", "Figure 5": "sovit-f
 exponents = pd.DataFrame(
     {
         name: {
-            "s": found.s.estimate,
-            "95% low": found.s.low,
-            "95% high": found.s.high,
+            "s": f"{found.s.estimate:.3f}",
+            "95% low": f"{found.s.low:.3f}",
+            "95% high": f"{found.s.high:.3f}",
             "size doubles with": f"{2 ** (1 / found.s.estimate):.3g}× compute",
             "identified": found.identified,
             "networks": found.models,
             "rms error": f"{found.rms:.2%}",
             **{
-                f"paper, {where}": published_rule(key).exponents[name].estimate
+                f"paper, {where}": f"{published_rule(key).exponents[name].estimate:.3f}"
                 for where, key in paper.items()
                 if SOURCE is None
             },
@@ -88,7 +88,7 @@ exponents = pd.DataFrame(
         for name, found in fit.dimensions.items()
     }
 ).T
-exponents.style.format(precision=3)
+exponents
 
 # %% [markdown]
 # ## 3. How well is each exponent known?

@@ -105,14 +105,13 @@ plots.optimal_shape_figure(rule, fit_file.fit, compare=marks)
 like = flops_like("ViT-g/14 x 16e9")
 sovit = named_shape("SoViT-400m/14")
 rules = {"figure 1": published_rule("sovit-figure1"), "text": published_rule("sovit-text")}
-rows = {"SoViT-400m/14": {name: getattr(sovit, name) for name in DIMENSIONS}}
+rows = {"SoViT-400m/14": {name: str(getattr(sovit, name)) for name in DIMENSIONS}}
 for name, found in {"this rule": rule, **rules}.items():
     sizes = found.sizes_at_flops(like)
     rows[f"{name}, published over predicted"] = {
-        k: round(getattr(sovit, k) / sizes[k].estimate, 3) for k in DIMENSIONS
+        k: f"{getattr(sovit, k) / sizes[k].estimate:.3f}" for k in DIMENSIONS
     }
-sovit_table = pd.DataFrame(rows).T
-sovit_table
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # ## 5. A config to train it

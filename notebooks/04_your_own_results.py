@@ -90,7 +90,7 @@ for budget in BUDGETS:
         float(best_parameters(law, budget)) / 1e9
         for law in (found.fit.parameters, *CHINCHILLA_FITS.values())
     ]
-published.style.format(precision=4)
+published.round(4)
 
 # %% [markdown]
 # ## 3. The same question as a star of one dimension
@@ -113,7 +113,14 @@ plots.profile_figure(size_fit)
 # The runs that cost most are left out, Chinchilla's law is fitted to the rest and predicts them.
 
 # %%
-test = backtest("chinchilla", {"N": runs["N"], "D": runs["D"]}, runs["loss"], along=runs["flops"])
+test = backtest(
+    "chinchilla",
+    {"N": runs["N"], "D": runs["D"]},
+    runs["loss"],
+    along=runs["flops"],
+    along_name="training FLOPs",
+    cutoffs=2,
+)
 plots.backtest_figure(test, metric="loss")
 
 # %%
@@ -149,7 +156,8 @@ export = [
     }
     for number, run in enumerate(published_star.itertuples())
 ]
-folder = Path(tempfile.mkdtemp())
+temporary = tempfile.TemporaryDirectory()  # gone with the kernel
+folder = Path(temporary.name)
 (folder / "wandb.json").write_text(json.dumps(export), encoding="utf-8")
 reading, brought = import_runs(
     folder / "wandb.json",
@@ -160,8 +168,8 @@ print(f"{brought.written} models written")
 pd.Series(reading.columns, name="read from").to_frame()
 
 # %%
-imported, _ = fit_frame(read_source(folder / "store"))
-direct, _ = fit_frame(load_sovit_star())
+imported, _ = fit_frame(read_source(folder / "store"), resamples=0)
+direct, _ = fit_frame(load_sovit_star(), resamples=0)
 pd.DataFrame(
     {
         "s, from the export": {k: d.s.estimate for k, d in imported.fit.dimensions.items()},
