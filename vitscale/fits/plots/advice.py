@@ -20,7 +20,7 @@ def advice_figure(advice: Advice) -> Figure:
     """
     with style.styled():
         names = advice.expectations
-        figure = style.new_figure(max(3.6, 2.3 * len(names)), 1.9)
+        figure = style.new_figure(max(3.6, 2.3 * len(names)), 1.9 if len(names) > 2 else 2.3)
         panels = figure.subplots(1, len(names), squeeze=False)[0]
         for axes, expected in zip(panels, names, strict=True):
             _draw(axes, expected)
@@ -31,7 +31,7 @@ def advice_figure(advice: Advice) -> Figure:
             Line2D([], [], color=style.BLUE, linewidth=5, label=after),
             Line2D([], [], color=style.BLACK, marker="|", linestyle="", label="estimate now"),
         ]
-        style.legend_below(figure, handles, columns=3)
+        style.legend_below(figure, handles, columns=min(3, len(names)))
     return figure
 
 
