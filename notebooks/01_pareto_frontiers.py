@@ -35,14 +35,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from vitscale.fits import plots
+from vitscale import fit_frontier, named_shape, plots, read_source, run_table
 from vitscale.fits.datasets import load_scaling_vit_fewshot
-from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.laws import SCALING_VIT_FRONTIERS
 from vitscale.fits.prediction.backtest import backtest_frontier
-from vitscale.fits.run_table import run_table
-from vitscale.scaling.shape import named_shape
-from vitscale.sources import read_source
 
 if SOURCE is None:
     published = load_scaling_vit_fewshot().dropna(subset=["core_days_fig2"])

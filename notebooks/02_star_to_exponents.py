@@ -32,14 +32,11 @@ COLUMNS = {}  # of a table: {"x": "hidden", "compute": "gpu_hours", "error": "va
 # %matplotlib inline
 import pandas as pd
 
-from vitscale.fits import plots
+from vitscale import fit_frame, plots, published_rule, read_source
 from vitscale.fits.datasets import load_sovit_star
-from vitscale.fits.frame_fit import fit_frame
 from vitscale.fits.prediction.backtest import backtest_star
 from vitscale.fits.report import fit_lines, isoflop_lines
-from vitscale.fits.rule import published_rule
 from vitscale.fits.shape_law import fit_star
-from vitscale.sources import read_source
 
 frame = load_sovit_star() if SOURCE is None else read_source(SOURCE)
 fit_file, star = fit_frame(frame, columns=COLUMNS, resamples=0)
@@ -105,9 +102,9 @@ print("\n".join(fit_lines(fit, isoflop_lines(star, fit))))
 # %% [markdown]
 # ## 4. What the centre is worth
 #
-# The paper trained the centre and kept it out of its fits. Without it no MLP in the star is larger than 3072, the
-# right side of that valley is hardly seen, and the data no longer decide how MLPs should grow: anything from a slow to
-# a fast exponent fits. Keep the centre in.
+# The paper trained the centre and kept it out of its fits. Without it no MLP of its star is larger than 3072, the right
+# side of that valley is hardly seen, and the data no longer decide how MLPs should grow: anything from a slow to a fast
+# exponent fits. Keep the centre in.
 
 # %%
 without_center = fit_star(star, include_center=False, resamples=0)

@@ -37,14 +37,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from vitscale.fits import plots
-from vitscale.fits.answer import Setting, answer, emit_answer
-from vitscale.fits.comparison import compare_models, comparison_table, vit_family
+from vitscale import (
+    Setting,
+    answer,
+    compare_models,
+    emit_answer,
+    fit_frame,
+    flops_like,
+    named_shape,
+    plots,
+    published_rule,
+    read_source,
+)
+from vitscale.fits.comparison import comparison_table, vit_family
 from vitscale.fits.datasets import load_sovit_star
-from vitscale.fits.frame_fit import fit_frame
-from vitscale.fits.rule import SOVIT_X0, flops_like, published_rule
-from vitscale.scaling.shape import DIMENSIONS, named_shape
-from vitscale.sources import read_source
+from vitscale.fits.rule import SOVIT_X0
+from vitscale.scaling.shape import DIMENSIONS
 
 frame = load_sovit_star() if SOURCE is None else read_source(SOURCE)
 fit_file, _ = fit_frame(frame, columns=COLUMNS, resamples=0)
@@ -87,8 +95,8 @@ plots.comparison_figure(family)
 # %% [markdown]
 # ## 3. Where they lie beside the rule
 #
-# Above the line a model is too large for its training, below it too small. The standard family widens too fast: at this
-# length it crosses the rule near L.
+# Above the line a model is too large for its training, below it too small. The standard family grows too fast: with the
+# published rule and 16 billion images it crosses the line near L.
 
 # %%
 marks = {each.name: (each.model, each.answer.flops) for each in family}

@@ -41,16 +41,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from vitscale.fits import plots
-from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, allocate, best_parameters
+from vitscale import allocate, fit_frame, plots, read_source
+from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, best_parameters
 from vitscale.fits.datasets import load_chinchilla, load_sovit_star
-from vitscale.fits.frame_fit import fit_frame
 from vitscale.fits.laws import CHINCHILLA_FITS
 from vitscale.fits.prediction.backtest import backtest
 from vitscale.fits.report import allocation_lines, fit_lines, isoflop_lines
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.tables import star_table
-from vitscale.sources import read_source
 from vitscale.sweeps.importers.into_store import import_runs
 from vitscale.sweeps.importers.reading import Wish
 

@@ -36,25 +36,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from vitscale.advise import advise_path
+from vitscale import Shape, Store, advise_path, fit_frame, plots, preset, read_source
 from vitscale.auto import goal_of, run_auto
 from vitscale.extend import runner
-from vitscale.fits import plots
 from vitscale.fits.datasets import path as path_of
-from vitscale.fits.frame_fit import fit_frame
 from vitscale.fits.report import fit_lines
 from vitscale.scaling.recipes import RECIPES
-from vitscale.scaling.shape import Shape
-from vitscale.sources import read_source
 from vitscale.sweeps.affordable import flops_of
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.display import preview_lines
 from vitscale.sweeps.engines.laws import SMALL_EXPONENTS, law_around
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine
 from vitscale.sweeps.plan import Plan, StarSweep
-from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
-from vitscale.sweeps.store import Store
 
 pd.set_option("display.max_colwidth", None)
 source = path_of("sovit_star_sweep") if SOURCE is None else SOURCE

@@ -29,7 +29,7 @@ def test_columns_are_found_by_name_and_by_mapping():
     found = run_table(runs)
     assert list(found["compute"]) == list(runs["C"]) and list(found["size"]) == list(runs["N"])
     assert (found.attrs["compute_unit"], found.attrs["metric"]) == ("C", "loss")
-    assert found["model"].nunique() == len(runs)
+    assert len(set(found["model"])) == len(runs)
     other = runs.rename(columns={"C": "flop", "N": "weights", "loss": "nats"}).assign(name="one")
     mapped = run_table(other, compute="flop", error="nats", size="weights", model="name")
     assert mapped.drop(columns="model").equals(found.drop(columns="model"))
@@ -39,8 +39,9 @@ def test_columns_are_found_by_name_and_by_mapping():
 def test_a_store_gives_every_run(rows):
     found = run_table(rows)
     ok = rows[rows["status"] == "ok"]
-    assert len(found) == len(ok) and found["model"].nunique() == ok["trial_id"].nunique()
-    assert found["compute"].sum() == pytest.approx(ok["train_flops"].sum())
+    assert len(found) == len(ok)
+    assert set(found["model"]) == set(ok["trial_id"])
+    assert sorted(found["compute"]) == sorted(ok["train_flops"])
     assert found.attrs["flops_per_unit"] == 1
 
 
