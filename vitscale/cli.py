@@ -14,9 +14,11 @@ from tyro.conf import subcommand
 
 from vitscale.commands import (
     advise,
+    allocate,
     convert,
     data,
     fit,
+    frontier,
     import_runs,
     plot,
     quickstart,
@@ -48,6 +50,8 @@ Command = (
     | Annotated[report.Report, subcommand("report")]
     | Annotated[report.Demo, subcommand("demo")]
     | Annotated[plot.Plot, subcommand("plot")]
+    | Annotated[frontier.Frontier, subcommand("frontier")]
+    | Annotated[allocate.Allocate, subcommand("allocate")]
     | Annotated[advise.Advise, subcommand("advise")]
     | Annotated[shape.ShapeFor, subcommand("shape")]
     | Annotated[convert.Convert, subcommand("convert")]
@@ -71,6 +75,8 @@ _RUN: dict[type, Callable[[Any], int]] = {
     report.Report: report.run_report,
     report.Demo: report.run_demo,
     plot.Plot: plot.run,
+    frontier.Frontier: frontier.run,
+    allocate.Allocate: allocate.run,
     advise.Advise: advise.run,
     shape.ShapeFor: shape.run,
     convert.Convert: convert.run,

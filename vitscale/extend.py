@@ -30,9 +30,10 @@ from vitscale.fits.shape_law import arm_of
 from vitscale.fits.store_fit import default_metric
 from vitscale.fits.store_tables import star_table_from_store, whole_grid_table
 from vitscale.sweeps.display import report_lines
+from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.identifiability import STRADDLE
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
-from vitscale.sweeps.run import Limits, RunReport
+from vitscale.sweeps.run import Limits, RunReport, run
 from vitscale.sweeps.store import Store
 
 ROUNDS = 3
@@ -48,6 +49,15 @@ _NAME = 64  # characters of a plan's name
 
 RunPlan = Callable[[Plan, Limits], RunReport]
 """Runs a plan within limits."""
+
+
+def runner(engine: Engine, store: Store) -> RunPlan:
+    """What runs plans on `engine` into `store`, without a display."""
+
+    def run_plan(plan: Plan, limits: Limits) -> RunReport:
+        return run(plan, engine, store, limits=limits)
+
+    return run_plan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

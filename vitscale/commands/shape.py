@@ -72,7 +72,7 @@ def run(command: ShapeFor) -> int:
     from vitscale.fits.answer import answer
     from vitscale.fits.device.capacity import read_capacity
     from vitscale.fits.fit_file import read_fit
-    from vitscale.fits.rule import flops_like, published_rule
+    from vitscale.fits.rule import flops_like, model_and_images_of, published_rule
 
     if (command.flops is None) == (command.like is None):
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
@@ -101,6 +101,14 @@ def run(command: ShapeFor) -> int:
         )
     lines = found.lines()
     content = found.to_dict() | {"hardware": command.hardware, "written": [], "notes": []}
+    if command.like is not None:
+        from vitscale.fits.comparison import compared
+        from vitscale.scaling.shape import named_shape
+
+        name, images = model_and_images_of(command.like)
+        beside = compared(name, named_shape(name), images, found)
+        lines.append(f"  {beside.sentence()}")
+        content |= {"like": beside.to_dict()}
     if command.out is not None:
         from vitscale.emit import emit_answer
 

@@ -49,12 +49,8 @@ def fit_source(
 
     Raises `ValueError` where the columns do not fit what was read, or the star cannot be fitted.
     """
-    from vitscale.fits.answer import Setting
-    from vitscale.fits.fit_file import FitFile
-    from vitscale.fits.shape_law import fit_star
-    from vitscale.fits.store_fit import fit_store
+    from vitscale.fits.frame_fit import fit_frame
     from vitscale.fits.store_tables import is_store
-    from vitscale.fits.tables import star_table
 
     values = dataclasses.asdict(columns)
     mapped = {key: value for key, value in values.items() if key not in _OF_A_STORE}
@@ -65,15 +61,14 @@ def fit_source(
                 f"{', '.join(given)} maps the columns of a table, but {name} is a store, "
                 f"whose columns are known; choose its rows with --metric and --recipe"
             )
-        return fit_store(frame, metric=columns.metric, recipe=columns.recipe, **options)
-    for key in _OF_A_STORE:
-        if values[key] is not None:
-            raise ValueError(
-                f"{_flag(key)} {values[key]} chooses among the rows of a store, but {name} is not "
-                f"one; name its columns with --x, --compute and --error instead"
-            )
-    table = star_table(frame, **mapped)
-    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table
+    else:
+        for key in _OF_A_STORE:
+            if values[key] is not None:
+                raise ValueError(
+                    f"{_flag(key)} {values[key]} chooses among the rows of a store, but {name} is not "
+                    f"one; name its columns with --x, --compute and --error instead"
+                )
+    return fit_frame(frame, metric=columns.metric, recipe=columns.recipe, columns=mapped, **options)
 
 
 def _flag(name: str) -> str:

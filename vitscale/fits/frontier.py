@@ -8,7 +8,7 @@ Which runs are on it: `vitscale.fits.envelope`.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -77,6 +77,33 @@ class FrontierFit:
         # law itself stays inside.
         best = self.error(compute)
         return np.minimum(low, best), np.maximum(high, best)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the draws."""
+        return {
+            "law": self.law,
+            "equation": LAWS[self.law].equation,
+            "parameters": {
+                name: {
+                    "estimate": value,
+                    **(
+                        {
+                            "low": self.intervals[name].low,
+                            "high": self.intervals[name].high,
+                            "level": self.intervals[name].level,
+                            "method": self.intervals[name].method,
+                        }
+                        if name in self.intervals
+                        else {}
+                    ),
+                }
+                for name, value in self.parameters.items()
+            },
+            "n": self.n,
+            "rms": self.rms,
+            "converged": self.converged,
+            "envelope": self.envelope,
+        }
 
 
 def fit_frontier(

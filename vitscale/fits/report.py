@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from vitscale.fits.allocation import Allocation
 from vitscale.fits.answer import show_interval
+from vitscale.fits.frontier import FrontierFit
 from vitscale.fits.intervals.interval import Interval
 from vitscale.fits.isoflop import expected_bias, isoflop_profiles
 from vitscale.fits.law_fit import LawFit
@@ -154,6 +156,51 @@ def law_lines(fit: LawFit, *, target: str) -> list[str]:
     verdict = "the points decide every exponent" if fit.identified else "not all of it is decided"
     lines.append(f"  {verdict}")
     return [*lines, *(f"  caution: {flag.sentence}" for flag in fit.flags)]
+
+
+def frontier_lines(fit: FrontierFit, *, runs: int, metric: str, unit: str) -> list[str]:
+    """What a user has to know of a law along the frontier of `runs`, most important first."""
+    law = LAWS[fit.law]
+    kind = "" if fit.envelope == "minimum" else ", smoothed along each network"
+    lines = [
+        f"{law.equation}, fitted to the Pareto frontier of {metric} over {unit}{kind}: {fit.n} of {runs} "
+        f"runs, rms {100 * fit.rms:.2g}% of log residuals",
+        f"  from {law.source}",
+        "",
+    ]
+    rows = []
+    for name, value in fit.parameters.items():
+        interval = fit.intervals.get(name)
+        rows.append((name, f"{value:.4g}" if interval is None else _law_interval(interval)))
+    lines += aligned(rows)
+    if fit.intervals:
+        first = next(iter(fit.intervals.values()))
+        lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
+    if not fit.converged:
+        lines.append("  caution: the fit stopped before it met its tolerance; treat it as rough")
+    return lines
+
+
+def allocation_lines(found: Allocation, *, target: str) -> list[str]:
+    """How budgets are best divided, then the law that says so."""
+    lines = [
+        f"the best N grows as C^{show_interval(found.exponent)}, the best D as C to one less that "
+        f"({100 * found.exponent.level:g}% intervals, {found.exponent.method})",
+        "",
+    ]
+    rows = [("training FLOPs", "parameters N", "tokens D", "D/N", target)]
+    for share in found.shares:
+        n, d = share.parameters, share.tokens
+        ratio = f"{d.estimate / n.estimate:.3g}"
+        row = (f"{share.compute:.4g}", show_interval(n), show_interval(d), ratio)
+        rows.append((*row, show_interval(share.loss)))
+    beyond = [f"{share.compute:.3g}" for share in found.shares if found.beyond(share)]
+    cautions = []
+    if beyond:
+        cautions.append(
+            f"  caution: N or D at {', '.join(beyond)} lies beyond the runs; the law is extrapolated there"
+        )
+    return [*lines, *aligned(rows), *cautions, "", *law_lines(found.fit, target=target)]
 
 
 def _law_interval(interval: Interval) -> str:

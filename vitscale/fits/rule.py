@@ -256,6 +256,16 @@ def flops_like(model_and_images: str) -> float:
     3 x forward XLA FLOPs of the trunk with mean pooling: the compute of Getting ViT in Shape.
     Raises `ValueError` where the text is something else.
     """
+    name, count = model_and_images_of(model_and_images)
+    forward = named_shape(name).forward_flops(**CONVENTIONS["sovit-t"].keywords)
+    return _FLOPS_PER_FORWARD_GFLOP / 1e9 * forward * count
+
+
+def model_and_images_of(model_and_images: str) -> tuple[str, float]:
+    """The two parts of a text such as "ViT-g/14 x 16e9".
+
+    Raises `ValueError` where there are no such parts; the model's name is not looked up.
+    """
     name, separator, images = model_and_images.replace("×", " x ").rpartition(" x ")
     try:
         count = float(images.strip().replace(",", "").replace("_", ""))
@@ -266,5 +276,4 @@ def flops_like(model_and_images: str) -> float:
             f"{model_and_images!r} is not a model and its images seen; write it as "
             f'"ViT-g/14 x 16e9"'
         )
-    forward = named_shape(name).forward_flops(**CONVENTIONS["sovit-t"].keywords)
-    return _FLOPS_PER_FORWARD_GFLOP / 1e9 * forward * count
+    return name.strip(), count

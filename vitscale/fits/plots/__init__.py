@@ -4,7 +4,9 @@ Made with matplotlib's objects and never with pyplot, so that drawing leaves no 
 needs no display. `save` writes one as PNG, SVG or PDF.
 """
 
+from vitscale.fits.plots.advice import advice_figure as advice_figure
 from vitscale.fits.plots.backtest import backtest_figure as backtest_figure
+from vitscale.fits.plots.comparison import comparison_figure as comparison_figure
 from vitscale.fits.plots.coverage import coverage_figure as coverage_figure
 from vitscale.fits.plots.exponents import profile_figure as profile_figure
 from vitscale.fits.plots.frontier import Band as Band

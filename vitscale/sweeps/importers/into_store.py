@@ -1,8 +1,11 @@
 """Imported measurements into a store, each once."""
 
 import dataclasses
+from pathlib import Path
 
-from vitscale.sweeps.importers.mapping import Imported
+from vitscale.sweeps.importers.mapping import Imported, measurements
+from vitscale.sweeps.importers.reading import Reading, Wish, read_columns
+from vitscale.sweeps.importers.table import read_source
 from vitscale.sweeps.store import Store
 
 
@@ -14,6 +17,24 @@ class Brought:
     written: int
     same: int
     differing: tuple[str, ...]
+
+
+def import_runs(
+    path: str | Path, where: str | Path, wish: Wish | None = None
+) -> tuple[Reading, Brought]:
+    """Bring the runs at `path` (a table, or what W&B, MLflow or TensorBoard wrote) into the store at `where`,
+    which is made where it is missing; also how their columns were understood.
+
+    - `wish`: what their columns mean, where it is not to be guessed.
+
+    Raises `ValueError` or `OSError` in one sentence, and writes nothing then, where a run cannot be understood;
+    `StoreError` where the store cannot be written to.
+    """
+    chosen = wish or Wish()
+    source = read_source(Path(path), key=chosen.columns.get("run"))
+    reading = read_columns(source, chosen)
+    imported = measurements(source, reading, chosen)
+    return reading, bring(imported, Store.open(where, create=True))
 
 
 def bring(imported: Imported, store: Store) -> Brought:

@@ -1,0 +1,49 @@
+"""From any rows to a fit: those of a store, or a table of the user's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from vitscale.fits.answer import Setting
+from vitscale.fits.fit_file import FitFile
+from vitscale.fits.shape_law import fit_star
+from vitscale.fits.store_fit import fit_store
+from vitscale.fits.store_tables import is_store
+from vitscale.fits.tables import star_table
+
+
+def fit_frame(
+    frame: pd.DataFrame,
+    *,
+    metric: str | None = None,
+    recipe: str | None = None,
+    columns: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> tuple[FitFile, pd.DataFrame]:
+    """Fit the star in `frame`; also the canonical table that was fitted.
+
+    - `metric`, `recipe`: which rows of a store (see `vitscale.fits.store_fit.fit_store`).
+    - `columns`: of a table of the user's own, as keywords of `vitscale.fits.tables.star_table`; None
+      counts as not given. Such a fit has no starting point of its own, and the setting of the paper.
+    - `options`: go to `vitscale.fits.shape_law.fit_star`.
+
+    Raises `ValueError` as those, and where `columns` are given for a store or `metric` or `recipe` for
+    another table.
+    """
+    given = {name: value for name, value in (columns or {}).items() if value is not None}
+    if is_store(frame):
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: these are the rows of a store, whose columns are known; choose "
+                f"among them with metric and recipe"
+            )
+        return fit_store(frame, metric=metric, recipe=recipe, **options)
+    for name, value in (("metric", metric), ("recipe", recipe)):
+        if value is not None:
+            raise ValueError(
+                f"{name}={value} chooses among the rows of a store, but this is another table; name its "
+                f"columns instead"
+            )
+    table = star_table(frame, **given)
+    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table
