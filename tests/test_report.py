@@ -13,7 +13,7 @@ import pytest
 from command_line import refused, vitscale
 from report_samples import measured_store
 
-from vitscale.fits.datasets import load_sovit_star, path
+from vitscale.fits.datasets import load_chinchilla, load_sovit_star, path
 
 STAR = path("sovit_star_sweep")
 
@@ -138,6 +138,31 @@ def test_a_table_of_ones_own(capsys, tmp_path):
     page = Text(out.read_text(encoding="utf-8"))
     assert said["headline"] in page.text
     assert hashlib.sha256(STAR.read_bytes()).hexdigest() in page.text
+
+
+def test_runs_of_any_model_are_answered_by_chinchillas_law(capsys, tmp_path):
+    """The page says what `vitscale allocate` says, of runs whose columns have names of their own."""
+    runs = tmp_path / "runs.csv"
+    load_chinchilla().rename(columns={"N": "params", "D": "tokens"}).to_csv(runs, index=False)
+    columns = ("--inputs", "N=params", "D=tokens")
+    out = tmp_path / "lm.html"
+    code, printed, _ = vitscale(
+        capsys,
+        *("report", runs, "--law", "chinchilla", "--flops", 5.76e23, "--out", out, "--no-backtest"),
+        *columns,
+    )
+    assert code == 0
+    _, told, _ = vitscale(capsys, "allocate", runs, "--flops", 5.76e23, *columns, "--json")
+    share = json.loads(told)["shares"][0]
+    page = Text(out.read_text(encoding="utf-8"))
+    headline = (
+        f"{share['parameters']['estimate'] / 1e9:.3g} billion parameters on "
+        f"{share['tokens']['estimate'] / 1e12:.3g} trillion tokens"
+    )
+    assert headline in printed and headline in page.text
+    assert f"{share['parameters']['low'] / 1e9:.3g} billion" in page.text
+    assert refused(capsys, "report", runs, "--law", "chinchilla", "--price", 2, "--out", out)
+    assert "add it" in refused(capsys, "report", runs, *columns, "--out", out)
 
 
 def test_without_an_optimum_no_shape_is_named(capsys, tmp_path):

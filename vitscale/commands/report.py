@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -19,11 +19,14 @@ class Report:
     """One self-contained HTML page: the shape for a budget, what speaks for it and against, what was measured,
     what it cost, and how to make it again. Needs no network, prints well.
 
-    SOURCE is a store or a table, as for `vitscale fit`.
+    SOURCE is a store or a table, as for `vitscale fit`. With --law chinchilla it is a table with a run a row, of
+    any model: its parameters N, the tokens or images D that it saw, and its loss; the page then says how a
+    budget is best divided between the two.
 
     Examples:  vitscale report runs/laptop --out report.html
                vitscale report runs/laptop --flops 1e16 --price 2.5 --open
                vitscale report sovit_star_sweep.csv --compute forward_gflops --like "ViT-g/14 x 16e9"
+               vitscale report runs.csv --law chinchilla --inputs N=params D=tokens --flops 1e21
     """
 
     source: Positional[str]
@@ -40,6 +43,10 @@ class Report:
     """Do not check the law by leaving out the largest runs, which takes some seconds."""
     open: bool = False
     """Show the page in the browser."""
+    law: Literal["star", "chinchilla"] = "star"
+    """What the runs are described by: eq. (2) along each dimension of a star, or Chinchilla's law."""
+    inputs: tuple[str, ...] = ()
+    """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
     columns: Columns = dataclasses.field(default_factory=Columns)
     json: bool = False
     """Print one JSON object instead of text."""
@@ -70,6 +77,10 @@ def run_report(command: Report) -> int:
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
     _refuse_other_names(command.out)
     flops = flops_like(command.like) if command.like is not None else command.flops
+    if command.law == "chinchilla":
+        return _report_allocation(command, flops)
+    if command.inputs:
+        raise ValueError("--inputs names the columns of --law chinchilla; add it")
     _say(f"reading {command.source}")
     frame = read_source(command.source)
     _say("fitting eq. (2) to each dimension of the star")
@@ -83,6 +94,50 @@ def run_report(command: Report) -> int:
         backtest=backtest,
         price=command.price,
         say=_say,
+    )
+    return _written(page, command.out, show=command.open, as_json=command.json)
+
+
+def _report_allocation(command: Report, flops: float | None) -> int:
+    from vitscale.fits.law_table import law_table
+    from vitscale.fits.loss import Loss
+    from vitscale.fits.prediction.backtest import backtest
+    from vitscale.report.allocation_report import allocation_page
+    from vitscale.sources import read_source
+
+    columns = {k: v for k, v in dataclasses.asdict(command.columns).items() if v is not None}
+    unused = [f"--{name.replace('_', '-')}" for name in columns if name not in ("error", "model")]
+    if command.price is not None:
+        unused.append("--price")
+    if unused:
+        raise ValueError(
+            f"{', '.join(unused)} is for a star, not for --law chinchilla; leave it out"
+        )
+    _say(f"reading {command.source}")
+    table = law_table(
+        read_source(command.source),
+        command.law,
+        inputs=command.inputs,
+        target=command.columns.error,
+        cluster=command.columns.model,
+    )
+    test = None
+    if not command.no_backtest:
+        _say("leaving out the largest runs and predicting them (--no-backtest to leave it)")
+        try:
+            test = backtest(
+                command.law,
+                table.inputs,
+                table.target,
+                cluster=table.cluster,
+                loss=Loss(residual="log", rho="huber", delta=1e-3),
+                along=table.inputs["N"] * table.inputs["D"],
+                along_name=f"{table.columns['N']} x {table.columns['D']}",
+            )
+        except ValueError as error:
+            _say(f"no back-test: {error}")
+    page = allocation_page(
+        command.source, table, flops=flops, backtest=test, inputs=command.inputs, say=_say
     )
     return _written(page, command.out, show=command.open, as_json=command.json)
 

@@ -35,10 +35,17 @@ def provenance(source: StarSource) -> tuple[tuple[str, str], ...]:
         ("fitted to", f"{fit.metric}, compute in {fit.compute_unit}"),
         ("intervals", f"{100 * fit.level:g}%, {next(iter(fit.dimensions.values())).s.method}"),
         ("starting point", "read off the star" if start is None else start.source),
-        ("written", f"{_now()} by vitscale {vitscale.__version__}"),
-        ("libraries", f"Python {platform.python_version()}, {_libraries()}"),
+        *software(),
     ]
     return tuple(facts)
+
+
+def software() -> tuple[tuple[str, str], ...]:
+    """When and by what the report was written."""
+    return (
+        ("written", f"{_now()} by vitscale {vitscale.__version__}"),
+        ("libraries", f"Python {platform.python_version()}, {_libraries()}"),
+    )
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ needs no display. `save` writes one as PNG, SVG or PDF.
 """
 
 from vitscale.fits.plots.advice import advice_figure as advice_figure
+from vitscale.fits.plots.allocation import allocation_figure as allocation_figure
 from vitscale.fits.plots.backtest import backtest_figure as backtest_figure
 from vitscale.fits.plots.comparison import comparison_figure as comparison_figure
 from vitscale.fits.plots.coverage import coverage_figure as coverage_figure

@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 
 from vitscale.fits.design.advice import Advice, Expectation
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 
 _WIDEST = 30.0  # factor about the estimate to which an interval is drawn
 
@@ -27,9 +28,11 @@ def advice_figure(advice: Advice) -> Figure:
         percent = f"{100 * advice.level:g}%"
         after = f"expected after {advice.flops:.2g} training FLOPs more"
         handles = [
-            Line2D([], [], color=style.GREY, linewidth=5, label=f"{percent} interval now"),
-            Line2D([], [], color=style.BLUE, linewidth=5, label=after),
-            Line2D([], [], color=style.BLACK, marker="|", linestyle="", label="estimate now"),
+            Line2D(
+                [], [], color=palette().grey, linewidth=points(5), label=f"{percent} interval now"
+            ),
+            Line2D([], [], color=palette().blue, linewidth=points(5), label=after),
+            Line2D([], [], color=palette().ink, marker="|", linestyle="", label="estimate now"),
         ]
         style.legend_below(figure, handles, columns=min(3, len(names)))
     return figure
@@ -43,10 +46,10 @@ def _draw(axes: Axes, expected: Expectation) -> None:
     ends = (max(now.low, low), min(now.high, high))
     half = min(math.sqrt(expected.ratio_after), _WIDEST)
     after = (middle / half, middle * half)
-    axes.plot(ends, [1, 1], color=style.GREY, linewidth=8, solid_capstyle="butt")
-    axes.plot(after, [0, 0], color=style.BLUE, linewidth=8, solid_capstyle="butt")
+    axes.plot(ends, [1, 1], color=palette().grey, linewidth=points(8), solid_capstyle="butt")
+    axes.plot(after, [0, 0], color=palette().blue, linewidth=points(8), solid_capstyle="butt")
     if known:
-        axes.axvline(middle, color=style.BLACK, linewidth=0.9)
+        axes.axvline(middle, color=palette().ink, linewidth=points(0.9))
     style.plain_log(
         axes.xaxis, *style.lengthen(min(ends[0], after[0]), max(ends[1], after[1]), 1.15)
     )

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from vitscale.fits.comparison import Compared
 from vitscale.fits.plots import style
+from vitscale.fits.plots.looks import palette, points
 from vitscale.scaling.shape import Shape
 
 _ALIKE = 1.05  # a ratio below counts as the same
@@ -43,18 +44,24 @@ def _draw(
 ) -> None:
     for row, (model, (best, low, high)) in enumerate(values):
         ratio = best / model
-        axes.plot([low, high], [row, row], color="#cfcfcf", linewidth=5, zorder=1)
-        axes.plot([model, best], [row, row], color=_color(ratio), linewidth=1.3, zorder=2)
+        axes.plot([low, high], [row, row], color=palette().faint, linewidth=points(5), zorder=1)
+        axes.plot([model, best], [row, row], color=_color(ratio), linewidth=points(1.3), zorder=2)
         axes.plot(
-            [model], [row], "o", color=style.BLACK, markerfacecolor="white", markersize=5, zorder=3
+            [model],
+            [row],
+            "o",
+            color=palette().ink,
+            markerfacecolor=palette().background,
+            markersize=points(5),
+            zorder=3,
         )
-        axes.plot([best], [row], "o", color=_color(ratio), markersize=5, zorder=3)
+        axes.plot([best], [row], "o", color=_color(ratio), markersize=points(5), zorder=3)
         axes.annotate(
             f"×{ratio:.2g}",
             (1.01, row),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=7,
+            fontsize=points(7),
             color=_color(ratio),
         )
     ends = [value for model, (best, low, high) in values for value in (model, best, low, high)]
@@ -65,8 +72,8 @@ def _draw(
 
 def _color(ratio: float) -> str:
     if ratio > _ALIKE:
-        return style.VERMILION
-    return style.BLUE if ratio < 1 / _ALIKE else style.GREY
+        return palette().vermilion
+    return palette().blue if ratio < 1 / _ALIKE else palette().grey
 
 
 def _params(each: Compared) -> tuple[float, Range]:
@@ -108,12 +115,12 @@ def _legend(found: Sequence[Compared]) -> list[Artist]:
         return Line2D([], [], label=label, **{"linestyle": "", "marker": "o", **look})
 
     handles: list[Artist] = [
-        mark("the model", color=style.BLACK, markerfacecolor="white"),
-        mark("the shape for its compute: smaller", color=style.BLUE),
-        mark("larger", color=style.VERMILION),
+        mark("the model", color=palette().ink, markerfacecolor=palette().background),
+        mark("the shape for its compute: smaller", color=palette().blue),
+        mark("larger", color=palette().vermilion),
     ]
     if any(each.low for each in found):
         level = next(iter(found[0].answer.sizes.values())).level
         label = f"all sizes at the ends of their {100 * level:g}% intervals"
-        handles.append(Line2D([], [], color="#cfcfcf", linewidth=5, label=label))
+        handles.append(Line2D([], [], color=palette().faint, linewidth=points(5), label=label))
     return handles

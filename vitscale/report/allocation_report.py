@@ -1,0 +1,227 @@
+"""What a report says of runs of any model with parameters and data: how a budget is best divided, and what
+speaks for it and against."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vitscale.fits import plots
+from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, Allocation, Share, allocate
+from vitscale.fits.answer import show_interval
+from vitscale.fits.confidence import FAR, KNOWN, NEAR, WELL_KNOWN, Standing
+from vitscale.fits.intervals.interval import Interval
+from vitscale.fits.law_table import LawTable
+from vitscale.fits.laws import LAWS
+from vitscale.fits.prediction.backtest_result import Backtest
+from vitscale.report.numbers import power, short
+from vitscale.report.page import Check, Page, Table
+from vitscale.report.pictures import picture
+from vitscale.report.provenance import software
+from vitscale.report.source import file_sha256
+
+_LINE_BUDGETS = 13
+
+
+def allocation_page(
+    name: str,
+    table: LawTable,
+    *,
+    flops: float | None = None,
+    backtest: Backtest | None = None,
+    inputs: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
+) -> Page:
+    """The report of the runs in `table`, which were read from `name` with `inputs` as columns.
+
+    - `flops`: the budget asked about, in training FLOPs (6 for each parameter and token); by default ten times
+      that of the largest run.
+    - `backtest`: of Chinchilla's law on the same runs, where one was made. `say`: told what is being done.
+
+    Raises `ValueError` where the runs cannot decide the law.
+    """
+    compute = FLOPS_PER_PARAMETER_AND_TOKEN * table.inputs["N"] * table.inputs["D"]
+    most = float(compute.max())
+    budget = flops if flops is not None else 10 * most
+    asked = (budget, most, 10 * most, 100 * most)
+    ends = (float(compute.min()), max(*asked))
+    line = tuple(float(c) for c in np.geomspace(*ends, _LINE_BUDGETS))
+    say("dividing budgets, and doing it again for resampled runs")
+    found = allocate(table.inputs, table.target, (*asked, *line))
+    share, others = found.shares[0], found.shares[1:4]
+    standing, reasons = _confidence(found, share, most)
+    say("drawing the figures")
+    return Page(
+        title=f"vitscale report: {name}",
+        asked=f"How many parameters and how much data are {power(budget)} training FLOPs best spent on? By the runs in {name}:",
+        headline=f"{short(share.parameters.estimate)} parameters on {short(share.tokens.estimate)} tokens",
+        answer=(
+            f"That is {share.tokens.estimate / share.parameters.estimate:.3g} tokens a parameter, and a predicted "
+            f"{table.target_column} of {show_interval(share.loss)} "
+            f"({FLOPS_PER_PARAMETER_AND_TOKEN:g} FLOPs for each parameter and token).",
+        ),
+        sizes=_sizes(share, found),
+        confidence=standing,
+        reasons=reasons,
+        more=_budgets(others),
+        configs=(),
+        pictures=(
+            picture(
+                "The best model for every budget",
+                lambda: plots.allocation_figure(
+                    found, table.inputs, table.target, target=table.target_column, mark=budget
+                ),
+                alt=f"Best parameters, tokens and {table.target_column} against training compute beside the runs. "
+                f"Parameters grow as compute to the {show_interval(found.exponent)}.",
+                how="Points are runs; the line is the best model for each compute by the fitted law, dashed beyond the largest run, the band its interval. The mark is the answer above.",
+            ),
+            *_backtest_picture(backtest, table),
+        ),
+        checks=tuple(_checks(found, share, backtest)),
+        cost=(
+            ("runs", f"{len(table.target)}"),
+            ("training compute", f"{power(float(compute.sum()))} FLOPs"),
+            ("parameters", f"{short(table.inputs['N'].min())} to {short(table.inputs['N'].max())}"),
+            ("tokens", f"{short(table.inputs['D'].min())} to {short(table.inputs['D'].max())}"),
+        ),
+        tables=(_law(found),),
+        provenance=(
+            ("measurements", name),
+            ("their SHA-256", file_sha256(Path(name))),
+            ("law", f"{LAWS[found.fit.law].equation}, from {LAWS[found.fit.law].source}"),
+            (
+                "fitted by",
+                f"{found.fit.loss.rho} loss on {found.fit.loss.residual} residuals, delta {found.fit.loss.delta:g}",
+            ),
+            ("intervals", f"{100 * found.exponent.level:g}%, {found.exponent.method}"),
+            *software(),
+        ),
+        commands=_commands(name, inputs, budget),
+    )
+
+
+def _confidence(found: Allocation, share: Share, most: float) -> tuple[Standing, tuple[str, ...]]:
+    """By the rule of `vitscale.fits.confidence`, for parameters and tokens."""
+    reasons: list[tuple[int, str]] = []
+    if not found.fit.identified:
+        reasons.append((2, "The runs do not decide all exponents of the law."))
+    for name in ("parameters", "tokens"):
+        size: Interval = getattr(share, name)
+        factor = size.high / size.low
+        if factor > WELL_KNOWN:
+            reasons.append(
+                (
+                    1 if factor <= KNOWN else 2,
+                    f"{name.capitalize()} are known to a factor of {factor:.2g}.",
+                )
+            )
+    beyond = share.compute / most
+    if beyond > NEAR * 1.001:
+        far = 1 if beyond <= FAR * 1.001 else 2
+        reasons.append((far, f"The budget is {beyond:,.3g} times that of the largest run."))
+    order: tuple[Standing, ...] = ("good", "care", "poor")
+    reasons.sort(reverse=True, key=lambda reason: reason[0])
+    told = tuple(text for _, text in reasons)
+    worst = order[max((level for level, _ in reasons), default=0)]
+    well = f"Parameters and tokens are known to a factor of {WELL_KNOWN:g} or better."
+    return worst, told or (well,)
+
+
+def _sizes(share: Share, found: Allocation) -> Table:
+    growth = show_interval(found.exponent)
+    rows = (
+        ("parameters N", *_row(share.parameters), f"C to the {growth}"),
+        ("tokens D", *_row(share.tokens), "C to one less that"),
+        (
+            "loss",
+            f"{share.loss.estimate:.4g}",
+            f"{share.loss.low:.4g} to {share.loss.high:.4g}",
+            "",
+        ),
+    )
+    level = f"{100 * found.exponent.level:g}% interval"
+    return Table(("", "best", level, "grows as"), rows, "The best model for this budget")
+
+
+def _row(size: Interval) -> tuple[str, str]:
+    return short(size.estimate), f"{short(size.low)} to {short(size.high)}"
+
+
+def _budgets(shares: Sequence[Share]) -> Table:
+    rows = tuple(
+        (
+            power(share.compute),
+            f"{times:g}×",
+            short(share.parameters.estimate),
+            short(share.tokens.estimate),
+            f"{share.loss.estimate:.4g}",
+        )
+        for times, share in zip((1, 10, 100), shares, strict=True)
+    )
+    header = ("training FLOPs", "of the largest run", "parameters", "tokens", "loss")
+    return Table(header, rows, "The best models for other budgets, by the same law")
+
+
+def _law(found: Allocation) -> Table:
+    rows = tuple(
+        (name, f"{value:.4g}", _ends(found.fit.intervals.get(name)))
+        for name, value in found.fit.parameters.items()
+    )
+    return Table(("parameter", "estimate", "interval"), rows, "The fitted law")
+
+
+def _ends(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+
+
+def _checks(found: Allocation, share: Share, test: Backtest | None) -> list[Check]:
+    fit = found.fit
+    checks = []
+    if fit.identified:
+        checks.append(Check("good", f"The {fit.n} runs decide every exponent of the law."))
+    checks += [
+        Check("care", flag.sentence[0].upper() + flag.sentence[1:] + ".") for flag in fit.flags
+    ]
+    if found.beyond(share):
+        said = (
+            "Parameters or tokens of the answer lie beyond all runs: the law is extrapolated there."
+        )
+        checks.append(Check("care", said))
+    if test is not None:
+        standing: Standing = "good" if test.coverage_range[1] >= test.level else "care"
+        checks.append(Check(standing, f"Back-test: {test.conclusion}"))
+    agreed = f"{fit.starts_agreed} of {fit.starts} starts of the fit ended in the same law; points are off by {100 * fit.rms:.2g}% (rms)."
+    return [*checks, Check("note", agreed)]
+
+
+def _backtest_picture(test: Backtest | None, table: LawTable) -> list:
+    if test is None:
+        return []
+    return [
+        picture(
+            "What earlier predictions were worth",
+            lambda: plots.backtest_figure(test, metric=table.target_column),
+            alt=f"Predicted against measured {table.target_column} of runs that were left out. {test.conclusion}",
+            how="The largest runs were left out of the fit and predicted from the rest. On the diagonal a prediction is right; bars are its interval.",
+        )
+    ]
+
+
+def _commands(name: str, inputs: Sequence[str], budget: float) -> tuple[tuple[str, str], ...]:
+    where = shlex.quote(name)
+    columns = f" --inputs {' '.join(map(shlex.quote, inputs))}" if inputs else ""
+    return (
+        (
+            f"vitscale allocate {where} --flops {power(budget)}{columns}",
+            "The answer, in the terminal.",
+        ),
+        (
+            f"vitscale fit {where} --law chinchilla --loss log-huber --delta 1e-3{columns} --backtest",
+            "The law, and what its predictions are worth.",
+        ),
+        (
+            f"vitscale report {where} --law chinchilla --flops {power(budget)}{columns} --out report.html",
+            "This report.",
+        ),
+    )
