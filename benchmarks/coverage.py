@@ -24,11 +24,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vitscale.fits import plots
 from vitscale.fits.arm import Arm, estimate
 from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.identify import flags_of, is_identified
 from vitscale.fits.intervals.correlation import correlation_of
 from vitscale.fits.laws import SOVIT_FITS_10SHOT, ShapeLaw
+from vitscale.fits.prediction.coverage import simulated_coverage
 from vitscale.fits.uncertainty import exponent_interval
 
 LEVEL = 0.9
@@ -37,6 +39,7 @@ COLUMNS = ("star", "dimension", "truth", "estimate", "low", "high", "identified"
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "coverage.md"
+FIGURE = ROOT / "docs" / "images" / "coverage.png"
 
 # Joint fit of the published star with its centre and with c and eps shared; t in forward GFLOPs.
 SHARED_FIT = {
@@ -238,9 +241,28 @@ def write(goal: list[dict], beyond: list[dict]) -> None:
         "cells": goal,
         "command": "uv run python -m benchmarks.coverage --stars 1000",
     }
+    draw(goal)
     (RESULTS / "coverage.json").write_text(json.dumps(content, indent=1) + "\n")
     text = _put(PAGE.read_text(), "coverage of the goal", table(goal))
     PAGE.write_text(_put(text, "coverage beyond", table(beyond)))
+
+
+def draw(cells: Iterable[dict]) -> None:
+    """The cells of the goal as a figure."""
+    found = [
+        simulated_coverage(
+            cell["scenario"],
+            group=cell["dimension"],
+            nominal=LEVEL,
+            count=cell["stars"],
+            share=cell["coverage"],
+        )
+        for cell in cells
+    ]
+    figure = plots.coverage_figure(
+        found, goal=(0.87, 0.93), what="simulated stars whose interval held"
+    )
+    plots.save(figure, FIGURE)
 
 
 def main() -> None:

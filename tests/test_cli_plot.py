@@ -184,3 +184,22 @@ def test_the_theme_is_in_the_file(capsys, tmp_path):
     assert plot(capsys, STAR, "-o", tmp_path, *flags)[0] == 0
     corner = imread(tmp_path / "frontier.png")[0, 0][:3]
     assert to_hex(corner) == Look(theme="dark").palette.background
+
+
+def test_a_sweep_draws_its_cost_before_anything_is_spent(capsys, tmp_path):
+    picture = tmp_path / "new" / "plan.png"
+    assert cli.run(["sweep", "star", "quickstart", "--figure", str(picture)]) == 0
+    assert f"wrote {picture}" in capsys.readouterr().err
+    assert imread(picture).shape[0] > 200
+    assert cli.run(["sweep", "star", "quickstart", "--figure", str(tmp_path / "plan.bmp")]) == 2
+    assert "ends in '.bmp'" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["new"]
+
+
+def test_pictures_of_the_documentation_are_small():
+    images = Path(__file__).parents[1] / "docs" / "images"
+    page = (images.parent / "figures.md").read_text(encoding="utf-8")
+    gallery = sorted((images / "gallery").glob("*.png"))
+    assert gallery and all(f"images/gallery/{picture.name}" in page for picture in gallery)
+    assert {name for name in FIGURES if f"**{name}**" in page} == set(FIGURES)
+    assert [p.name for p in gallery if p.stat().st_size > 150_000] == []

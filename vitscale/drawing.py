@@ -28,6 +28,7 @@ from vitscale.sweeps.work import recorded
 _LEVELS = (0.5, 0.8, 0.9)
 _SHOWN_LEVEL = 0.9
 _RESAMPLES = 200
+_TRIAL_LABEL = "trial (width × depth × mlp_dim)"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -211,8 +212,16 @@ def _plan_cost(material: Material) -> Figure:
     return plots.plan_cost_figure(
         costs.drop_duplicates("trial_id"),
         title=names,
-        trial_label="trial (width × depth × mlp_dim)",
+        trial_label=_TRIAL_LABEL,
     )
+
+
+def draw_plan(bill: Preview, path: Path, speed: Speed | None = None) -> Path:
+    """Draw the bill of one plan; see `plots.plan_cost_figure`."""
+    figure = plots.plan_cost_figure(
+        cost_table(bill, speed), title=bill.plan.name, trial_label=_TRIAL_LABEL
+    )
+    return plots.save(figure, path)
 
 
 def cost_table(bill: Preview, speed: Speed | None = None) -> pd.DataFrame:

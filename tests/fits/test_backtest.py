@@ -18,6 +18,7 @@ from vitscale.fits.prediction.backtest import (
     backtest,
     backtest_frontier,
     backtest_star,
+    backtest_star_at,
 )
 from vitscale.fits.prediction.prediction import predictor
 from vitscale.fits.shape_law import arm_of
@@ -31,6 +32,17 @@ def table():
 @pytest.fixture(scope="module")
 def star(table):
     return backtest_star(table, cutoffs=3, resamples=40)
+
+
+def test_levels_share_their_fits_and_widen(table, star):
+    depth = table[table["dimension"] == "depth"]
+    half, most = backtest_star_at(depth, levels=(0.5, 0.9), cutoffs=3, resamples=40)
+    # As if each level had been asked for alone.
+    assert most.rows == tuple(row for row in star.rows if row.name == "depth")
+    for narrow, wide in zip(half.rows, most.rows, strict=True):
+        assert (narrow.measured, narrow.predicted) == (wide.measured, wide.predicted)
+        assert wide.low < narrow.low < narrow.predicted < narrow.high < wide.high
+    assert half.coverage <= most.coverage
 
 
 def frontier(metric: str):
@@ -189,7 +201,7 @@ def test_figure_shows_each_run_and_marks_those_outside(star):
         dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
         drawn = sorted(tuple(np.asarray(dot.get_xydata(), float)[0]) for dot in dots)
         assert drawn == sorted((r.measured, r.predicted) for r in rows)
-        hollow = sum(d.get_markerfacecolor() == "white" for d in dots)
+        hollow = sum(d.get_markerfacecolor() == "#ffffff" for d in dots)
         assert hollow == sum(not r.inside for r in rows)
         assert axes.get_xlabel() == "measured 10-shot error (fraction)"
         assert axes.get_title() == f"{name}: {len(rows) - hollow} of {len(rows)} inside"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
@@ -101,6 +102,9 @@ class Sweep:
     unless WANDB_API_KEY is set)."""
     submit: bool = False
     """Leave the plan in the store for `vitscale worker`, and train nothing here."""
+    figure: Path | None = None
+    """Draw what each trial costs, and what of it is done, into this .png, .svg or .pdf, before anything is
+    trained."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -109,6 +113,10 @@ def run(command: Sweep) -> int:
     from vitscale.commands.plans import named_plan
 
     _refuse_flags(command)
+    if command.figure is not None:
+        from vitscale.fits.plots.style import check_suffix
+
+        check_suffix(command.figure)
     plan = named_plan("grid" if command.kind == "grid" else "star", command.sweep)
     if command.toml:
         from vitscale.sweeps.config import plan_to_toml
@@ -150,13 +158,18 @@ def run(command: Sweep) -> int:
             store = Store.open(command.store, create=not show_only)
         if goal is not None:
             plan, coming = _next_round(star, store, goal)
+        speed = _speed(command, engine, store, plan)
         bill = preview(
             plan,
             measured=store.measured_durations() if store else None,
             resumable=store.resumable() if store else (),
-            speed=_speed(command, engine, store, plan),
+            speed=speed,
             workers=engine.workers,
         )
+        if command.figure is not None:
+            from vitscale.drawing import draw_plan
+
+            print(f"wrote {draw_plan(bill, command.figure, speed)}", file=sys.stderr)
         if show_only or store is None:
             if command.json:
                 print_json(bill.as_dict() | ({"coming": coming} if coming else {}))
