@@ -37,6 +37,19 @@ def test_the_frontier_of_scaling_vit(capsys, runs, tmp_path):
     assert f"{told['n']} of {told['runs']} runs" in words and "intervals" not in words
 
 
+def test_a_bend_that_was_not_seen_is_said(capsys, tmp_path):
+    # A power law with a floor bends nowhere.
+    lines = [f"{c:g},{0.2 + 5 * c**-0.3}" for c in (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)]
+    (tmp_path / "runs.csv").write_text("\n".join(["compute,error", *lines]))
+    command = ("frontier", tmp_path / "runs.csv", "--resamples", 0)
+    _, out, _ = vitscale(capsys, *command)
+    assert "the runs do not decide d" in out
+    _, out, _ = vitscale(capsys, *command, "--law", "saturating")
+    assert "caution" not in out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("  b ")]
+    assert float(row[1]) == pytest.approx(0.3, abs=1e-3)
+
+
 def test_a_budget_of_tokens_and_parameters(capsys, tmp_path):
     out = tmp_path / "law.json"
     command = ("allocate", path("chinchilla"), "--flops", "1e21", "5.76e23", "--resamples", 50)

@@ -80,7 +80,7 @@ def run(command: Frontier) -> int:
     )
     metric, unit = runs.attrs["metric"], runs.attrs["compute_unit"]
     lines = [
-        *frontier_lines(fit, runs=len(runs), metric=metric, unit=unit),
+        *frontier_lines(fit, runs=len(runs), metric=metric, unit=unit, least=float(compute.min())),
         *(f"  note: {note}" for note in runs.attrs["notes"]),
     ]
     if command.figure is not None:

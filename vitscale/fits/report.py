@@ -158,8 +158,13 @@ def law_lines(fit: LawFit, *, target: str) -> list[str]:
     return [*lines, *(f"  caution: {flag.sentence}" for flag in fit.flags)]
 
 
-def frontier_lines(fit: FrontierFit, *, runs: int, metric: str, unit: str) -> list[str]:
-    """What a user has to know of a law along the frontier of `runs`, most important first."""
+def frontier_lines(
+    fit: FrontierFit, *, runs: int, metric: str, unit: str, least: float = 0.0
+) -> list[str]:
+    """What a user has to know of a law along the frontier of `runs`, most important first.
+
+    `least`: the compute of the cheapest of them.
+    """
     law = LAWS[fit.law]
     kind = "" if fit.envelope == "minimum" else ", smoothed along each network"
     lines = [
@@ -178,6 +183,11 @@ def frontier_lines(fit: FrontierFit, *, runs: int, metric: str, unit: str) -> li
         lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
     if not fit.converged:
         lines.append("  caution: the fit stopped before it met its tolerance; treat it as rough")
+    if 0 < fit.parameters.get("d", math.inf) < least:
+        lines.append(
+            f"  caution: the law bends at C = d, below the cheapest run ({least:.3g}), so the runs do not "
+            f"decide d; the saturating law has none"
+        )
     return lines
 
 
