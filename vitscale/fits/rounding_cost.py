@@ -188,7 +188,7 @@ def _unknown(fit: StarFit | None, flops: float) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f}%"
+    return f"{round(100 * (ratio - 1), 1) or 0.0:+.1f}%"  # no -0.0
 
 
 def _interval(excess: Excess, level: float) -> str:

@@ -22,6 +22,7 @@ def star_checks(source: StarSource, found: Answer | None, test: Backtest | None)
     checks += [Check("care", _sentence(flag.sentence)) for flag in fit.flags]
     if found is not None:
         checks += [Check("care", _sentence(warning)) for warning in found.warnings]
+        checks.append(Check("note", _sentence(" ".join(found.rounding.lines()))))
     checks += [Check("care", _sentence(note)) for note in fit.notes]
     if test is not None:
         low, high = test.coverage_range

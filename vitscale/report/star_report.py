@@ -110,8 +110,14 @@ def _described(found: Answer) -> str:
 
 def _rounding(found: Answer) -> str:
     """What the whole sizes cost, as a sentence."""
-    told = " ".join(found.rounding.lines())
-    return f"{told[0].upper()}{told[1:]}."
+    cost = found.rounding
+    if cost.total is None:
+        farthest = max(abs(move - 1) for move in cost.moves.values())
+        return f"Rounding moved no size by more than {100 * farthest:.2g}%."
+    return (
+        f"Rounding to whole sizes costs {cost.total.estimate:.1g} of {cost.metric} at the same compute, by "
+        f"the fitted laws."
+    )
 
 
 def _sizes(found: Answer, rule: Rule) -> Table:
