@@ -25,7 +25,7 @@
 
 # %%
 SOURCE = None  # or "runs/laptop", "my.csv"
-COLUMNS = {}  # of a table: {"x": "hidden", "compute": "train_flops", "error": "val_loss"}
+COLUMNS = {}  # of a table: {"x": "hidden", "compute": "zettaflop", "flops_per_unit": 1e21}
 BUDGET = None  # training FLOPs, such as 1e21; by default that of ViT-g/14 on 16 billion images
 IMAGES = 16e9  # how long the standard models that are compared with are trained
 
@@ -58,10 +58,13 @@ frame = load_sovit_star() if SOURCE is None else read_source(SOURCE)
 fit_file, _ = fit_frame(frame, columns=COLUMNS, resamples=0)
 if SOURCE is None:
     fit_file = dataclasses.replace(fit_file, start=SOVIT_X0, setting=Setting(heads=16))
-rule, setting = fit_file.rule(), fit_file.setting
-budget = BUDGET or (
-    flops_like("ViT-g/14 x 16e9") if SOURCE is None else 10 * fit_file.measured_flops()
-)
+rule, setting, most = fit_file.rule(), fit_file.setting, fit_file.measured_flops()
+if most is None:
+    raise ValueError(
+        f"compute is in {fit_file.fit.compute_unit}; say in COLUMNS how many training FLOPs one is, as "
+        f"flops_per_unit"
+    )
+budget = BUDGET or (flops_like("ViT-g/14 x 16e9") if SOURCE is None else 10 * most)
 
 # %% [markdown]
 # ## 1. The answer
@@ -70,7 +73,7 @@ budget = BUDGET or (
 # intervals carry what is known of the exponents; sizes are rounded to what hardware likes.
 
 # %%
-best = answer(rule, budget, setting, measured_flops=fit_file.measured_flops())
+best = answer(rule, budget, setting, measured_flops=most)
 print("\n".join(best.lines()))
 
 # %% [markdown]
@@ -85,7 +88,7 @@ family = compare_models(
     IMAGES,
     rule,
     setting,
-    measured_flops=fit_file.measured_flops(),
+    measured_flops=most,
 )
 comparison_table(family)
 
@@ -124,13 +127,18 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # ## 5. A config to train it
 #
-# The shape as configuration of timm, Hugging Face and big_vision, with its provenance. Here into a temporary folder.
+# The shape as configuration of timm, Hugging Face and big_vision, and with its provenance. Here into a temporary folder;
+# `vitscale shape --emit my-vit` keeps them.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
-    for path in emit_answer(best, Path(folder)):
-        print(f"--- {path.name}")
-        print(path.read_text(encoding="utf-8")[:700])
+    configs = {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in emit_answer(best, Path(folder))
+    }
+for name in configs:
+    print(name)
+print(configs["shape.json"])
 
 # %% [markdown]
 # ## 6. What this is worth

@@ -210,6 +210,10 @@ class TestWithOnesOwnRuns:
         names, _ = shown(notebook("03"), settings)
         assert names["rule"].start.fallback and names["best"].flops == 1e21
 
+    def test_a_unit_that_nobody_knows_is_asked_for(self, csv, capsys):
+        with pytest.raises(ValueError, match=r"compute is in flop; say in COLUMNS"):
+            shown(notebook("03"), {"SOURCE": csv, "COLUMNS": COLUMNS})
+
     def test_allocation_of_a_store(self, store, capsys):
         columns = {"N": "params", "D": "examples", "loss": "value"}
         settings = {"SOURCE": store, "COLUMNS": columns, "BUDGETS": (1e10,)}
