@@ -26,11 +26,8 @@
 
 # %%
 SOURCE = None  # or "my.csv", "my.parquet", a store: "runs/laptop"
-COLUMNS = {
-    "N": "N",
-    "D": "D",
-    "loss": "loss",
-}  # a store: {"N": "params", "D": "examples", "loss": "value"}
+# What it calls parameters, tokens and loss; a store calls them params, examples and value.
+COLUMNS = {"N": "N", "D": "D", "loss": "loss"}
 BUDGETS = (1e21, 5.76e23)  # training FLOPs to divide; the second is Gopher's and Chinchilla's
 
 # %%
