@@ -17,6 +17,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[1]
 # Pages that stand at the top of the repository, and where the site has them.
 OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+ASSETS = ("style.css", "iframe-worker.js")
 _REFERENCE = "Python modules"
 
 
@@ -44,8 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     add("reference/python.md", api_reference.overview(modules))
     for module in modules:
         add(module.uri, api_reference.page(module))
-    style = (ROOT / "website" / "style.css").read_text(encoding="utf-8")
-    add("style.css", style)
+    for asset in ASSETS:
+        add(asset, (ROOT / "website" / asset).read_text(encoding="utf-8"))
     return files
 
 
@@ -55,9 +56,16 @@ def _inside(target: str) -> str:
     return OUTSIDE.get(path, path) + anchor + rest
 
 
+def _titled(found: re.Match) -> str:
+    """A link that shows a file's name, as one that shows the page's title."""
+    heading = (ROOT / "docs" / found[1]).read_text(encoding="utf-8").partition("\n")[0]
+    return f"[{heading.removeprefix('# ')}]"
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Diagrams as drawings; links to the top of the repository to where the site has it."""
     markdown = diagrams.inline(markdown)
+    markdown = re.sub(r"\[(?:docs/)?([\w-]+\.md)\](?=\(\1)", _titled, markdown)
     return re.sub(r"\]\(\.\./([A-Z]+\.md)", lambda found: f"]({_inside(found[1])}", markdown)
 
 
