@@ -63,7 +63,9 @@ def main() -> None:
         sys.exit("no chromium on this machine; install it, or draw the diagrams elsewhere")
     with tempfile.TemporaryDirectory() as work:
         subprocess.run(
-            ["npm", "install", "--silent", "--prefix", work, _MERMAID], check=True, stdout=sys.stderr
+            ["npm", "install", "--silent", "--prefix", work, _MERMAID],
+            check=True,
+            stdout=sys.stderr,
         )
         script = Path(work, "node_modules", "mermaid", "dist", "mermaid.min.js")
         for path, source in missing.items():

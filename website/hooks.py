@@ -16,7 +16,11 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 # Pages that stand at the top of the repository, and where the site has them.
-OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+OUTSIDE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
 ASSETS = ("style.css", "iframe-worker.js")
 _REFERENCE = "Python modules"
 
