@@ -78,8 +78,9 @@ def _draw(chromium: str, script: Path, source: str, name: str, work: Path) -> st
     page.write_text(
         f"""<!doctype html><meta charset="utf-8"><script src="{script.as_uri()}"></script>
 <pre id="source">{html.escape(source)}</pre><div id="out"></div><script>
-mermaid.initialize({{startOnLoad: false, htmlLabels: false, flowchart: {{htmlLabels: false}},
-  theme: "neutral", fontFamily: "sans-serif"}});
+mermaid.initialize({{startOnLoad: false, htmlLabels: false, flowchart: {{htmlLabels: false, nodeSpacing: 25, rankSpacing: 28, padding: 8,
+  subGraphTitleMargin: {{top: 4, bottom: 12}}}},
+  theme: "neutral", themeVariables: {{fontSize: "24px"}}, fontFamily: "sans-serif"}});
 mermaid.render("d{name}", document.getElementById("source").textContent).then(
   ({{svg}}) => {{ document.getElementById("out").innerHTML = svg; }});
 </script>""",
