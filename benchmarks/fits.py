@@ -109,6 +109,7 @@ def main() -> None:
         result = measure(slow=not options.skip_slow, peer_python=options.peer_python)
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
     report.write(json.loads(RESULT.read_text()))
+    report.write_comparison(json.loads(RESULT.read_text()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from benchmarks.goals import goals
 from benchmarks.markdown import excess, label, named, seconds, table, write_between
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+COMPARISON = DOCUMENT.with_name("comparison.md")
 
 
 def write(result: dict, document: Path = DOCUMENT) -> None:
@@ -14,6 +15,39 @@ def write(result: dict, document: Path = DOCUMENT) -> None:
     Raises `ValueError` where the document lacks a pair.
     """
     write_between(document, sections(result))
+
+
+def write_comparison(result: dict, document: Path = COMPARISON) -> None:
+    """The same for the page that compares tools."""
+    write_between(document, {"comparison": _comparison(result)})
+
+
+def _comparison(result: dict) -> list[str]:
+    """Each tool by its time and its distance from the optimum, for one fit and for 4,000 bootstraps."""
+    bootstraps = {entry["name"]: entry for entry in result["bootstraps"]["entries"]}
+    quickest = named(result["chinchilla"]["entries"], "vitscale")["cpu_s"]
+    rows = [
+        [
+            label(entry),
+            seconds(entry["cpu_s"]),
+            f"{entry['cpu_s'] / quickest:,.0f}",
+            excess(entry["above_optimum"]),
+        ]
+        for entry in result["chinchilla"]["entries"]
+    ]
+    own = seconds(bootstraps["vitscale"]["cpu_s"])
+    others = ", ".join(
+        f"{label(entry)} {seconds(entry['cpu_s'])}{' (scaled up)' if entry.get('scaled_up') else ''}"
+        for name, entry in bootstraps.items()
+        if name != "vitscale" and "cpu_s" in entry
+    )
+    return [
+        *table(("fitter", "one fit, CPU", "times vitscale's", "above the optimum, relative"), rows),
+        "",
+        f"{result['bootstraps']['resamples']:,} bootstraps: vitscale {own}; {others}.",
+        "",
+        *_machine(result["machine"]),
+    ]
 
 
 def sections(result: dict) -> dict[str, list[str]]:

@@ -99,6 +99,17 @@ def test_the_tables_are_what_was_measured(law, tmp_path):
     )
 
 
+def test_the_comparison_is_what_was_measured(law, tmp_path):
+    from benchmarks import report
+
+    again = tmp_path / "comparison.md"
+    again.write_text(report.COMPARISON.read_text(encoding="utf-8"), encoding="utf-8")
+    report.write_comparison(json.loads((RESULTS / "fits.json").read_text()), again)
+    assert again.read_text(encoding="utf-8") == report.COMPARISON.read_text(encoding="utf-8"), (
+        "run `uv run python -m benchmarks.fits --table-only`"
+    )
+
+
 def test_a_goal_that_is_missed_says_so(law):
     from benchmarks.goals import goals
 

@@ -1,4 +1,7 @@
-"""The same trial on one device or many, whole batches or parts, one host or two: the same losses."""
+"""The same trial on one device or many, whole batches or parts, one host or two: the same losses.
+
+docs/training.md has the commands of several hosts.
+"""
 
 import json
 import os

@@ -1,0 +1,191 @@
+"""The documentation site: it builds without a warning, asks no server for anything, and its reference is whole."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from vitscale import cli
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference():
+    sys.path.insert(0, str(ROOT / "website"))
+    try:
+        import cli_reference
+    finally:
+        sys.path.pop(0)
+    return cli_reference
+
+
+def help_of(*path: str) -> str:
+    """What `vitscale PATH --help` prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        with pytest.raises(SystemExit):
+            cli.run([*path, "--help"])
+    return re.sub(r"\x1b\[[0-9;]*m", "", printed.getvalue())
+
+
+def subcommands_of(text: str) -> list[str]:
+    found = re.search(r"^usage: vitscale(?: [a-z]+)* \[-h\](?: \[[^\]]*\])* \{([a-z,-]+)\}", text)
+    return found[1].split(",") if found else []
+
+
+def flags_of(text: str) -> set[str]:
+    # The left column of the boxes; what stands further right is prose.
+    rows = re.findall(r"^(?:[│|]| ) {1,3}(--?[a-z].*?)(?: {2,}|[│|]$|$)", text, re.MULTILINE)
+    return set(re.findall(r"--[a-z][a-z-]*", " ".join(rows))) - {"--help"}
+
+
+def all_commands(*path: str):
+    """Every command, found in the help that users read, with that help."""
+    text = help_of(*path)
+    nested = subcommands_of(text)
+    # {star,grid} of a positional argument looks the same as {prepare,digits,info}; only the latter have helps.
+    if path and "subcommands" not in text:
+        nested = []
+    if path:
+        yield path, text
+    for name in nested:
+        yield from all_commands(*path, name)
+
+
+@pytest.fixture(scope="session")
+def helps(reference):
+    os.environ["COLUMNS"] = "100"
+    return dict(all_commands())
+
+
+def test_every_command_has_its_section(reference, helps):
+    assert len(helps) >= 20
+    page = reference.page()
+    missing = [path for path in helps if f"{{ #vitscale-{'-'.join(path)} }}" not in page]
+    assert missing == []
+
+
+def test_every_flag_has_its_row(reference, helps):
+    sections = re.split(r"^#+ vitscale .*?\{ #vitscale-(.+?) \}$", reference.page(), flags=re.M)
+    of = dict(zip(sections[1::2], sections[2::2], strict=True))
+    count = 0
+    for path, text in helps.items():
+        flags = flags_of(text)
+        count += len(flags)
+        rows = re.findall(r"^\| (.+?) \|", of["-".join(path)], re.MULTILINE)
+        documented = set(re.findall(r"`(--[a-z-]+)`", " ".join(rows)))
+        assert flags - documented == set(), f"vitscale {' '.join(path)}"
+    assert count > 150
+
+
+def test_every_command_is_told_of_by_a_page_that_someone_wrote(helps):
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    )
+    untold = [
+        path
+        for path in helps
+        if not re.search(rf"vitscale {' '.join(path)}\b", text)
+        # `vitscale store compact|check`, `vitscale data prepare|digits|info`
+        and not re.search(rf"vitscale {path[0]} [a-z|]*\b{path[-1]}\b", text)
+    ]
+    assert untold == [], "tell of them in README.md or docs/"
+
+
+class Addresses(HTMLParser):
+    """What a page has the browser fetch by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched = []
+
+    def handle_starttag(self, tag, attrs):
+        said = dict(attrs)
+        if tag in ("script", "img", "iframe", "source"):
+            self.fetched.append(said.get("src"))
+        if tag == "link" and said.get("rel") in ("stylesheet", "icon", "preload"):
+            self.fetched.append(said.get("href"))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    # Links and anchors that lead nowhere, and pages that nothing leads to, are warnings.
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+@pytest.mark.slow
+class TestSite:
+    def test_pages_fetch_nothing_from_elsewhere(self, site):
+        pages = sorted(site.rglob("*.html"))
+        assert len(pages) > 200
+        for page in pages:
+            seen = Addresses()
+            seen.feed(page.read_text(encoding="utf-8"))
+            addresses = [address for address in seen.fetched if address]
+            assert [a for a in addresses if re.match(r"(https?:)?//", a)] == [], page
+            for address in addresses:
+                if page.name != "404.html" and not address.startswith("data:"):
+                    assert (page.parent / address.partition("?")[0]).exists(), f"{page}: {address}"
+
+    def test_equations_and_diagrams_are_drawn(self, site):
+        method = (site / "method.html").read_text(encoding="utf-8")
+        assert method.count("<math") >= 4 and "arithmatex" not in method
+        for name in ("α", "β", "ξ", "ε"):
+            assert name in method or f"&#x{ord(name):05X};" in method
+        architecture = (site / "architecture.html").read_text(encoding="utf-8")
+        assert '<div class="diagram"><svg' in architecture and "flowchart LR" not in architecture
+
+    def test_search_finds_the_pages(self, site):
+        index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+        found = {entry["location"].partition("#")[0] for entry in index["docs"]}
+        assert {"index.html", "tutorial.html", "reference/cli.html"} <= found
+        assert "reference/vitscale/fits/law_fit.html" in found
+
+    def test_the_changelog_and_the_readme_are_in_it(self, site):
+        assert "Unreleased" in (site / "changelog.html").read_text(encoding="utf-8")
+        assert "Two commands" in (site / "index.html").read_text(encoding="utf-8")
+
+    def test_docstrings_are_shown(self, site):
+        page = (site / "reference/vitscale/fits/law_fit.html").read_text(encoding="utf-8")
+        assert "Fit a law by the name it has in" in page
+        assert "robust losses by the likelihood-ratio-type test" in " ".join(page.split())
+
+
+def test_a_broken_link_fails_the_build(tmp_path):
+    """The build that the tests above trust to find broken links and anchors does find them."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("# A\n\n[b](b.md#nowhere) and [c](c.md)\n")
+    (docs / "b.md").write_text("# B\n\nText.\n")
+    strict = re.search(r"^validation:\n(?:  .*\n)+", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert strict is not None
+    (tmp_path / "mkdocs.yml").write_text("site_name: x\n" + strict[0])
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=tmp_path,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert built.returncode != 0
+    assert "b.md#nowhere" in built.stderr and "'c.md'" in built.stderr
