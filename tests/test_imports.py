@@ -36,7 +36,7 @@ MAY_IMPORT = {
 
 # What takes seconds to import, or opens an accelerator; planning and fitting do without.
 HEAVY = {"flax", "grain", "jax", "jaxlib", "matplotlib", "optax", "orbax", "ray", "sklearn"}
-HEAVY |= {"tensorflow", "tensorflow_datasets", "torch"}
+HEAVY |= {"plotly", "tensorflow", "tensorflow_datasets", "torch"}
 PURE_SCALING = {f"vitscale.scaling.{name}" for name in ("shape", "recipe", "measurement")}
 DRAWS = {"vitscale.fits.plots"}
 
@@ -88,7 +88,7 @@ def test_arrows_run_one_way(module):
 
 @pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) == "vitscale.fits"])
 def test_fits_never_import_what_trains(module):
-    trains = HEAVY - {"matplotlib"} if within(module, DRAWS) else HEAVY
+    trains = HEAVY - {"matplotlib", "plotly"} if within(module, DRAWS) else HEAVY
     assert {name for name in imports(MODULES[module], module) if within(name, trains)} == set()
 
 

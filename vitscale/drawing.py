@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vitscale.fits import plots
-from vitscale.fits.columns import column_of, positive, refuse_bad, require, series
+from vitscale.fits.columns import column_of, positive, refuse_bad, require
 from vitscale.fits.fit_file import FitFile
 from vitscale.fits.frontier import FrontierFit, FrontierLaw, fit_frontier
 from vitscale.fits.prediction.backtest import Backtest, backtest_star_at
@@ -20,6 +20,7 @@ from vitscale.fits.store_fit import default_metric
 from vitscale.fits.store_tables import is_store, measured
 from vitscale.fits.tables import FLOPS_PER_UNIT
 from vitscale.scaling.progress import Speed
+from vitscale.scaling.shape import DIMENSIONS
 from vitscale.sweeps.preview import Preview, TrialCost, preview
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.stored_speed import stored_speed
@@ -121,10 +122,10 @@ class Material:
         if not is_store(self.frame):
             return {}
         rows = self.frame.drop_duplicates("trial_id")
+        columns = [rows[name].tolist() for name in ("trial_id", *DIMENSIONS, "heads")]
         return {
-            str(row.trial_id): f"width {row.width}, depth {row.depth}, mlp_dim {row.mlp_dim}, "
-            f"{row.heads} heads"
-            for row in rows.itertuples()
+            str(trial): f"width {width}, depth {depth}, mlp_dim {mlp_dim}, {heads} heads"
+            for trial, width, depth, mlp_dim, heads in zip(*columns, strict=True)
         }
 
 
@@ -140,7 +141,7 @@ def with_examples(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     name = next((name for name in ("examples", "images") if name in frame.columns), None)
     if name is None or len(frame) != len(table):
         return table
-    values = pd.to_numeric(series(frame, name), errors="coerce").to_numpy(float)
+    values = positive(frame, name).to_numpy(float)
     return table.assign(examples=values) if (values > 0).all() else table
 
 

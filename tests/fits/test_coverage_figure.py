@@ -47,12 +47,12 @@ def test_marks_bars_and_promises(tests):
     assert {axes.get_xlabel() for axes in figure.axes} == {"runs left out (%)"}
     for axes, level in zip(figure.axes, (50, 90), strict=True):
         lines = axes.get_lines()
-        bars = [line.get_xydata() for line in lines if line.get_marker() == "None"]
+        bars = [np.asarray(line.get_xydata()) for line in lines if line.get_marker() == "None"]
         *bars, promised = bars
-        assert np.unique(np.asarray(promised)[:, 0]).tolist() == [level]
-        marks = [line.get_xydata()[0] for line in lines if line.get_marker() == "o"]
+        assert np.unique(promised[:, 0]).tolist() == [level]
+        marks = [np.asarray(line.get_xydata())[0] for line in lines if line.get_marker() == "o"]
         for each, bar, mark in zip(found, bars, marks, strict=False):
-            np.testing.assert_allclose(np.asarray(bar)[:, 0], [100 * each.low, 100 * each.high])
+            np.testing.assert_allclose(bar[:, 0], [100 * each.low, 100 * each.high])
             assert mark[0] == pytest.approx(100 * each.share)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         *("width", "depth", "all")
@@ -69,7 +69,7 @@ def test_groups_have_colours_of_their_own_and_the_goal_is_shaded():
     check_words(figure)
     marks = [line for line in figure.axes[0].get_lines() if line.get_marker() == "o"]
     assert len({line.get_color() for line in marks}) == 3
-    heights = [line.get_ydata()[0] for line in marks]
+    heights = [np.asarray(line.get_ydata())[0] for line in marks]
     assert len(set(heights)) == 6
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[-2:] == ["promised", "goal: 87 to 93%"]

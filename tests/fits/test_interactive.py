@@ -1,6 +1,7 @@
 """Interactive figures: what hovers is the table, and a page needs nothing from the network."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,12 @@ def fit(table):
     return fit_star(table, resamples=0)
 
 
-def points(figure):
-    return [trace for trace in figure.data if trace.mode == "markers"]
+def traces(figure) -> list[Any]:
+    return list(figure.data)
+
+
+def points(figure) -> list[Any]:
+    return [trace for trace in traces(figure) if trace.mode == "markers"]
 
 
 def test_star_points_tell_trial_size_compute_and_error(table, fit):
@@ -47,12 +52,16 @@ def test_star_points_tell_trial_size_compute_and_error(table, fit):
 
 def test_star_lines_are_those_of_the_figure_on_paper(table, fit):
     figure = interactive.star_figure(table, fit)
-    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    lines = [trace for trace in traces(figure) if trace.mode == "lines"]
     on_paper = plots.star_figure(table, fit).axes[0].get_lines()
-    solid = [line for line in on_paper if line.get_linestyle() == "-" and len(line.get_xdata()) > 2]
+    solid = [
+        line
+        for line in on_paper
+        if line.get_linestyle() == "-" and len(np.asarray(line.get_xdata())) > 2
+    ]
     for trace, line in zip(lines, solid, strict=False):
-        np.testing.assert_allclose(trace.x, line.get_xdata())
-        np.testing.assert_allclose(trace.y, line.get_ydata())
+        np.testing.assert_allclose(trace.x, np.asarray(line.get_xdata()))
+        np.testing.assert_allclose(trace.y, np.asarray(line.get_ydata()))
 
 
 def test_frontier_runs_ring_and_band(table):
@@ -60,7 +69,7 @@ def test_frontier_runs_ring_and_band(table):
     model = table["model"].to_numpy()
     law = fit_frontier(compute, error, model=model, resamples=20)
     figure = interactive.frontier_figure(compute, error, fit=law, model=model)
-    named = {trace.name: trace for trace in figure.data}
+    named = {trace.name: trace for trace in traces(figure)}
     runs, on = named["runs"], named["Pareto frontier"]
     assert len(runs.x) + len(on.x) == len(table)
     order = np.argsort(on.x)
@@ -75,7 +84,7 @@ def test_frontier_runs_ring_and_band(table):
 def test_optimal_shape_is_the_rule(fit):
     rule = rule_from_fit(fit, SOVIT_X0)
     figure = interactive.optimal_shape_figure(rule, fit)
-    lines = [t for t in figure.data if t.mode == "lines" and t.hovertemplate]
+    lines = [t for t in traces(figure) if t.mode == "lines" and t.hovertemplate]
     assert len(lines) == 3
     for line, name in zip(lines, rule.exponents, strict=True):
         sizes = [rule.sizes_at_flops(c)[name] for c in line.x[::40]]

@@ -51,14 +51,15 @@ def test_intervals_are_those_of_the_optimum(table, fit):
 def test_lines_are_the_law_and_dotted_beyond_the_sizes(table, fit):
     figure = plots.isoflop_figure(table, fit, levels=(1e10,))
     # At so little compute the optimum is narrower than any network.
-    lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) > 2]
-    solid = [line for line in lines if line.get_linestyle() == "-"]
-    dotted = [line for line in lines if line.get_linestyle() == ":"]
-    assert solid[0].get_xdata()[0] == pytest.approx(608)
-    assert dotted[0].get_xdata()[-1] == pytest.approx(608)
+    drawn = [(line.get_linestyle(), np.asarray(line.get_xydata())) for line in figure.axes[0].lines]
+    lines = [(dashes, points) for dashes, points in drawn if len(points) > 2]
+    (solid,) = [points for dashes, points in lines if dashes == "-"]
+    (dotted,) = [points for dashes, points in lines if dashes == ":"]
+    assert solid[0, 0] == pytest.approx(608)
+    assert dotted[-1, 0] == pytest.approx(608)
     law = fit.dimensions["width"].law
-    for line in lines:
-        np.testing.assert_allclose(line.get_ydata(), law.error(line.get_xdata(), 1e10))
+    for points in (solid, dotted):
+        np.testing.assert_allclose(points[:, 1], law.error(points[:, 0], 1e10))
 
 
 def test_points_are_read_between_the_runs_of_their_own_size(table, fit):

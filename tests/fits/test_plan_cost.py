@@ -39,7 +39,7 @@ def test_bars_are_trunk_and_cooldowns_the_dearest_first(costs):
 def test_what_is_done_and_left(costs):
     figure = plots.plan_cost_figure(costs, title="mine")
     (axes,) = figure.axes
-    done = [line.get_xdata()[-1] for line in axes.get_lines()]
+    done = [float(np.asarray(line.get_xdata())[-1]) for line in axes.get_lines()]
     np.testing.assert_allclose(done, [3, 2])  # of middle and small; large is not begun
     assert [text.get_text() for text in axes.texts] == ["≈ 4.5 h", "≈ 30 min"]
     # 5e15 of 15e15 are done.

@@ -22,7 +22,7 @@ from vitscale.fits.frontier import FrontierFit, pareto_frontier
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette
 from vitscale.fits.plots.optimal_shape import compute_span, compute_unit_of
-from vitscale.fits.plots.star import arms_of, length_labels
+from vitscale.fits.plots.star import arms_of, largest_error, length_labels
 from vitscale.fits.rule import Rule
 from vitscale.fits.star_fit import StarFit
 from vitscale.scaling.shape import Shape
@@ -55,12 +55,14 @@ def star_figure(
     arms = {name: arm.assign(length=_lengths(arm)) for name, arm in arms_of(table, fit).items()}
     lengths = np.unique(np.concatenate([arm["length"].to_numpy() for arm in arms.values()]))
     labels = length_labels(lengths, relative="examples" not in table)
-    label = style.metric_label(fit.metric, float(table["error"].max()))
+    label = style.metric_label(fit.metric, largest_error(arms))
     figure = _panels([_star_title(fit, name) for name in arms], shared_yaxes=True)
     named: set[str] = set()
     for column, (name, arm) in enumerate(arms.items(), 1):
         law = fit.dimensions[name].law
-        for length, color, words in zip(lengths, _lengths_css(lengths), labels, strict=True):
+        for length, color, words in zip(
+            lengths, palette().lengths(len(lengths)), labels, strict=True
+        ):
             # The centre last, so that the legend shows the mark of the others.
             rows = where(arm, series(arm, "length") == length).sort_values(
                 "is_center", kind="stable"
@@ -176,7 +178,9 @@ def optimal_shape_figure(
         ends = np.array([(size.low, size.high) for size in sizes])
         closed = bool((ends[:, 0] > 0).all() and np.isfinite(ends).all())
         if closed:
-            figure.add_trace(_band(compute, *ends.T, color, "interval"), row=1, col=column)
+            figure.add_trace(
+                _band(compute, ends[:, 0], ends[:, 1], color, "interval"), row=1, col=column
+            )
         hover = f"%{{x:.3g}} {short}<br>{name} %{{y:.0f}}"
         line = go.Scatter(x=compute, y=best, mode="lines", showlegend=False)
         line.update(line={"color": color, "width": 2})
@@ -259,8 +263,8 @@ def _plain_ticks(
 ) -> None:
     """A logarithmic axis with plain numbers, as in the figures on paper."""
     ticks = style.nice_ticks(float(values.min()) / 1.1, float(values.max()) * 1.1, least=4)
-    chosen = {"tickvals": ticks, "ticktext": [f"{tick:.12g}" for tick in ticks]}
-    place = {} if column is None else {"row": 1, "col": column}
+    chosen: dict[str, Any] = {"tickvals": ticks, "ticktext": [f"{tick:.12g}" for tick in ticks]}
+    place: dict[str, Any] = {} if column is None else {"row": 1, "col": column}
     update = figure.update_yaxes if axis == "y" else figure.update_xaxes
     update(type="log", **chosen, **place)
 
@@ -279,13 +283,6 @@ def _faint(color: str) -> str:
 def _lengths(arm: pd.DataFrame) -> np.ndarray:
     lengths = training_lengths(arm)
     return lengths if "examples" in arm else np.array([float(f"{v:.2g}") for v in lengths])
-
-
-def _lengths_css(lengths: np.ndarray) -> list[str]:
-    return [
-        "rgb({},{},{})".format(*(round(255 * part) for part in color[:3]))
-        for color in palette().lengths(len(lengths))
-    ]
 
 
 def _star_title(fit: StarFit, name: str) -> str:

@@ -14,7 +14,7 @@ from vitscale.fits.intervals.interval import Interval
 from vitscale.fits.isoflop import read_at
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
-from vitscale.fits.plots.star import arms_of
+from vitscale.fits.plots.star import arms_of, largest_error
 from vitscale.fits.star_fit import DimensionFit, StarFit
 
 _LINE_POINTS = 160
@@ -49,8 +49,7 @@ def isoflop_figure(
         panels = figure.subplots(1, count, squeeze=False)[0]
         for axes, (name, arm) in zip(panels, arms.items(), strict=True):
             _draw(axes, arm, fit.dimensions[name], name, dict(zip(chosen, colors, strict=True)))
-        largest = max(float(arm["error"].max()) for arm in arms.values())
-        panels[0].set_ylabel(style.metric_label(fit.metric, largest))
+        panels[0].set_ylabel(style.metric_label(fit.metric, largest_error(arms)))
         style.legend_below(figure, _legend(fit, chosen, colors), columns=4 if count > 1 else 2)
     return figure
 
@@ -69,7 +68,7 @@ def _draw(
     arm: pd.DataFrame,
     fit: DimensionFit,
     name: str,
-    levels: dict[float, tuple[float, ...]],
+    levels: dict[float, str],
 ) -> None:
     x, t, error = (arm[column].to_numpy(float) for column in ("x", "compute", "error"))
     sizes = np.unique(x)
@@ -103,7 +102,7 @@ def _draw_law(
     ends: list[float],
     sizes: np.ndarray,
     level: float,
-    color: tuple,
+    color: str,
 ) -> list[float]:
     """The slice, dotted beyond the measured sizes; the range of its errors."""
     cuts = sorted({ends[0], float(sizes[0]), float(sizes[-1]), ends[1]})
@@ -118,7 +117,7 @@ def _draw_law(
 
 
 def _draw_optimum(
-    axes: Axes, fit: DimensionFit, best: float, level: float, color: tuple, sizes: np.ndarray
+    axes: Axes, fit: DimensionFit, best: float, level: float, color: str, sizes: np.ndarray
 ) -> list[float]:
     """The diamond and its interval; the sizes that are to be in view."""
     error = float(fit.law.error(best, level))
@@ -152,9 +151,7 @@ def _closed(interval: Interval) -> bool:
     return interval.low > 0 and np.isfinite(interval.high)
 
 
-def _legend(
-    fit: StarFit, levels: Sequence[float], colors: Sequence[tuple[float, ...]]
-) -> list[Artist]:
+def _legend(fit: StarFit, levels: Sequence[float], colors: Sequence[str]) -> list[Artist]:
     slices = [
         Line2D([], [], color=color, label=style.compute_value(level, fit.compute_unit))
         for level, color in zip(levels, colors, strict=True)

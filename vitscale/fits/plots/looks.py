@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, to_hex
 
 Theme = Literal["light", "dark"]
 Size = Literal["paper", "slide"]
@@ -62,10 +62,10 @@ class Palette:
         low, high = self.sequence
         return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(low, high, 256)))
 
-    def lengths(self, count: int) -> list[tuple[float, ...]]:
+    def lengths(self, count: int) -> list[str]:
         """`count` colours from the first to the last of an ordered series."""
         places = np.linspace(*self.sequence, max(count, 2))[:count]
-        return [tuple(color) for color in matplotlib.colormaps["viridis"](places)]
+        return [to_hex(color) for color in matplotlib.colormaps["viridis"](places)]
 
 
 # Blue, vermilion and green of the light theme are those of Okabe and Ito, "Color Universal Design"

@@ -15,7 +15,7 @@ from vitscale.fits.columns import series
 from vitscale.fits.intervals.correlation import VarianceComponents
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
-from vitscale.fits.plots.star import arms_of
+from vitscale.fits.plots.star import arms_of, largest_error
 from vitscale.fits.star_fit import StarFit
 
 _SIGMAS = 2.0
@@ -40,8 +40,7 @@ def parity_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
         panels = figure.subplots(2, count, sharex="col", squeeze=False, height_ratios=[3, 1])
         for (upper, lower), (name, arm) in zip(panels.T, arms.items(), strict=True):
             _draw(upper, lower, arm, fit, name)
-        largest = max(float(arm["error"].max()) for arm in arms.values())
-        label = style.metric_label(fit.metric, largest)
+        label = style.metric_label(fit.metric, largest_error(arms))
         panels[0, 0].set_ylabel(f"predicted {label}")
         panels[1, 0].set_ylabel("off by (%)")
         for axes in panels[1]:
@@ -93,7 +92,7 @@ def _draw(upper: Axes, lower: Axes, arm: pd.DataFrame, fit: StarFit, name: str) 
 
 def _legend(arms: dict[str, pd.DataFrame], fit: StarFit) -> list[Artist]:
     grey = palette().grey
-    dot = {"linestyle": "", "color": grey}
+    dot: dict[str, Any] = {"linestyle": "", "color": grey}
     handles: list[Artist] = [
         Line2D([], [], marker="o", markersize=points(3.6), label="measurement", **dot)
     ]

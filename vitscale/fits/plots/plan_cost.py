@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -36,8 +35,9 @@ def plan_cost_figure(costs: pd.DataFrame, *, title: str = "", trial_label: str =
     if costs.empty:
         raise ValueError("the plan has no trial to draw; give one or more")
     bars = _bars(costs)
-    total = bars["trunk_flops"] + bars["cooldown_flops"]
-    power = math.floor(math.log10(float(total.max())))
+    trunk, cooldown, remaining = (bars[name].to_numpy(float) for name in COLUMNS[1:])
+    total = trunk + cooldown
+    power = math.floor(math.log10(total.max()))
     unit = 10.0**power
     with style.styled():
         figure = style.new_figure(4.8, _BAR_IN * len(bars) + 1.5)
@@ -48,13 +48,12 @@ def plan_cost_figure(costs: pd.DataFrame, *, title: str = "", trial_label: str =
         axes.set_ylim(len(bars) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         room = 1.12 if _hours(bars) is not None else 1.04
-        axes.set_xlim(0, room * float(total.max()) / unit)
+        axes.set_xlim(0, room * total.max() / unit)
         axes.grid(axis="x", color=palette().grid, linewidth=points(0.5))
         axes.set_axisbelow(True)
         axes.set_ylabel(trial_label)
         figure.suptitle("\n".join([*filter(None, [title]), *_totals(costs)]), fontsize=points(8.5))
-        done = float(bars["remaining_flops"].sum()) < float(total.sum())
-        style.legend_below(figure, _legend(done), columns=3)
+        style.legend_below(figure, _legend(done=remaining.sum() < total.sum()), columns=3)
     return figure
 
 
@@ -124,7 +123,7 @@ def duration(hours: float) -> str:
 
 def _totals(costs: pd.DataFrame) -> list[str]:
     """One or two lines about the whole plan."""
-    trunk, cooldown, remaining = (float(cast(float, costs[name].sum())) for name in COLUMNS[1:])
+    trunk, cooldown, remaining = (float(costs[name].to_numpy(float).sum()) for name in COLUMNS[1:])
     total = trunk + cooldown
     plural = "s" if len(costs) > 1 else ""
     words = [f"{len(costs)} trial{plural}, {style.scientific(total)} training FLOPs"]
@@ -135,7 +134,7 @@ def _totals(costs: pd.DataFrame) -> list[str]:
     return [*words, *([", ".join(state)] if state else [])]
 
 
-def _legend(done: bool) -> Sequence:
+def _legend(*, done: bool) -> Sequence:
     handles: list = [
         Patch(facecolor=palette().blue, linewidth=0, label="trunk"),
         Patch(facecolor=palette().vermilion, linewidth=0, label="cooldowns"),

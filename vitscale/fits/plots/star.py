@@ -1,7 +1,7 @@
 """The star and its fit: error along every shape dimension, and what the law leaves over."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -44,8 +44,7 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
         panels = figure.subplots(2, len(arms), sharex="col", squeeze=False, height_ratios=[3, 1])
         for k, (name, arm) in enumerate(arms.items()):
             _draw_arm(panels[0, k], panels[1, k], arm, fit, name, colors)
-        largest = max(float(np.max(arm["error"].to_numpy())) for arm in arms.values())
-        panels[0, 0].set_ylabel(style.metric_label(fit.metric, largest))
+        panels[0, 0].set_ylabel(style.metric_label(fit.metric, largest_error(arms)))
         panels[1, 0].set_ylabel("residual (%)")
         _error_axes(panels[0], list(arms.values()))
         for axes in panels[1]:
@@ -69,6 +68,11 @@ def arms_of(table: pd.DataFrame, fit: StarFit) -> dict[str, pd.DataFrame]:
     return {name: where(table, names == name) for name in fit.dimensions}
 
 
+def largest_error(arms: Mapping[str, pd.DataFrame]) -> float:
+    """The largest error of all arms."""
+    return max(float(np.max(arm["error"].to_numpy(float))) for arm in arms.values())
+
+
 def _with_lengths(arm: pd.DataFrame) -> pd.DataFrame:
     """The rows with their training length, rounded where it was inferred."""
     lengths = training_lengths(arm)
@@ -77,7 +81,7 @@ def _with_lengths(arm: pd.DataFrame) -> pd.DataFrame:
     return arm.assign(length=lengths)
 
 
-def _colors(lengths: np.ndarray) -> dict[float, tuple]:
+def _colors(lengths: np.ndarray) -> dict[float, str]:
     colors = palette().lengths(len(lengths))
     return {float(length): color for length, color in zip(lengths, colors, strict=True)}
 
@@ -118,7 +122,7 @@ def _draw_points(
     lower: Axes,
     rows: pd.DataFrame,
     fit: DimensionFit,
-    color: tuple,
+    color: str,
     *,
     center_fitted: bool,
 ) -> None:
@@ -140,7 +144,7 @@ def _draw_points(
 
 
 def _draw_law(
-    upper: Axes, curve: LengthCurve, fitted: np.ndarray, fit: DimensionFit, color: tuple
+    upper: Axes, curve: LengthCurve, fitted: np.ndarray, fit: DimensionFit, color: str
 ) -> list[float]:
     """The law along one training length and its optimum; the sizes to be shown beyond the data."""
     best = curve.optimum(fit.law) if fit.identified else None
@@ -165,7 +169,7 @@ def _draw_law(
 
 
 def _draw_optimum(
-    upper: Axes, x: float, error: float, interval: Interval | None, color: tuple
+    upper: Axes, x: float, error: float, interval: Interval | None, color: str
 ) -> None:
     if interval and _closed(interval):
         ends = [interval.low, interval.high]
