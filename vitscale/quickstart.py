@@ -15,6 +15,9 @@ from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
 from vitscale.fits.store_fit import fit_store
+from vitscale.report.page import write_page
+from vitscale.report.source import read_star_source
+from vitscale.report.star_report import star_page
 from vitscale.sources import read_source
 from vitscale.sweeps.display import clock, preview_lines, report_lines, run_display
 from vitscale.sweeps.engines.local import LocalEngine
@@ -108,6 +111,11 @@ def quickstart(
         figure = plots.optimal_shape_figure(rule, fit_file.fit)
         written.append(plots.save(figure, folder / "figures" / "optimal_shape.png"))
     written += _draw(fit_file, table, frame, folder / "figures")
+    say("writing the report")
+    write_page(
+        star_page(read_star_source(store.name, frame, fit_file, table)), folder / "report.html"
+    )
+    written.append(folder / "report.html")
     return QuickstartResult(
         fit_file=fit_file,
         answers=tuple(answers),
