@@ -127,14 +127,14 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # ## 5. A config to train it
 #
-# The shape as configuration of timm, Hugging Face and big_vision, and with its provenance. Here into a temporary folder;
-# `vitscale shape --emit my-vit` keeps them.
+# The shape as files for timm, Hugging Face, OpenCLIP and big_vision, and with its provenance. Here into a temporary folder;
+# `vitscale shape --emit all --out my-vit` keeps them.
 
 # %%
 with tempfile.TemporaryDirectory() as folder:
     configs = {
         str(path.relative_to(folder)): path.read_text(encoding="utf-8")
-        for path in emit_answer(best, Path(folder))
+        for path in emit_answer(best, ["all"], Path(folder)).paths
     }
 for name in configs:
     print(name)
@@ -153,7 +153,7 @@ print(configs["shape.json"])
 # The same from the command line:
 #
 # ```sh
-# vitscale shape --like "ViT-g/14 x 16e9" --emit my-vit
+# vitscale shape --like "ViT-g/14 x 16e9" --emit all --out my-vit
 # vitscale fit runs/laptop --out fit.json
 # vitscale shape --fit fit.json --flops 1e16
 # ```

@@ -97,8 +97,8 @@ def _mlflow(folder: Path) -> None:
 
 
 def _tensorboard(folder: Path) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     names = {"w192": "vit_tiny_patch16_224", "w384": "vit_small_patch16_224"}

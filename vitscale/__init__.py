@@ -28,12 +28,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vitscale.advise import advise_path as advise_path
+    from vitscale.emit import emit_answer as emit_answer
     from vitscale.fits import datasets as datasets
     from vitscale.fits import plots as plots
     from vitscale.fits.allocation import allocate as allocate
     from vitscale.fits.answer import Setting as Setting
     from vitscale.fits.answer import answer as answer
-    from vitscale.fits.answer import emit_answer as emit_answer
     from vitscale.fits.comparison import compare_models as compare_models
     from vitscale.fits.frame_fit import fit_frame as fit_frame
     from vitscale.fits.frontier import fit_frontier as fit_frontier
@@ -56,7 +56,7 @@ _HOMES = {
     "answer": "vitscale.fits.answer",
     "compare_models": "vitscale.fits.comparison",
     "datasets": "vitscale.fits",
-    "emit_answer": "vitscale.fits.answer",
+    "emit_answer": "vitscale.emit",
     "fit_frame": "vitscale.fits.frame_fit",
     "fit_frontier": "vitscale.fits.frontier",
     "fit_law": "vitscale.fits.law_fit",

@@ -5,7 +5,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vitscale.fits.answer import Answer
-from vitscale.fits.export import ModelSpec, Training, Written, targets_named, write_targets
+from vitscale.fits.export import (
+    ModelSpec,
+    Training,
+    Written,
+    target_texts,
+    targets_named,
+    write_texts,
+)
 from vitscale.scaling.data.catalog import CATALOG, UNAVAILABLE
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.recipes import RECIPES
@@ -33,6 +40,20 @@ def emit_answer(
     Raises what `vitscale.fits.export.write_targets` raises, and `ValueError` for an unknown recipe or
     where a target that was named needs one that does not go with this answer.
     """
+    texts, notes = answer_texts(found, names, folder, classes=classes, recipe=recipe, data=data)
+    return write_texts(texts, notes)
+
+
+def answer_texts(
+    found: Answer,
+    names: Iterable[str],
+    folder: Path,
+    *,
+    classes: int = 0,
+    recipe: str | None = None,
+    data: str | None = None,
+) -> tuple[dict[Path, str], tuple[str, ...]]:
+    """What `emit_answer` would write, by path, and its notes; nothing is written."""
     names = tuple(names)
     wanted = [name for name in targets_named(names) if name in _WITH_RECIPE]
     training: Training | str = "no target needs one"
@@ -44,13 +65,13 @@ def emit_answer(
             training = training_of(found, base, data)
         except ValueError as error:
             training = f"by recipe {base!r}, {error}; name another with --recipe"
-    written = write_targets(_spec(found, classes), names, folder, training=training)
+    texts, left_out = target_texts(_spec(found, classes), names, folder, training=training)
     if isinstance(training, Training) and (why := UNAVAILABLE.get(training.recipe["data"])):
         notes.append(
             f"{' and '.join(wanted)}: the recipe {training.base!r} trains on "
             f"{training.recipe['data']!r}, but {why}; name your data with --data"
         )
-    return Written(paths=written.paths, notes=(*written.notes, *notes))
+    return texts, (*left_out, *notes)
 
 
 def usual_recipe(found: Answer) -> str:

@@ -4,9 +4,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from vitscale.emit import answer_texts
 from vitscale.fits.answer import Answer, answer, show_interval
 from vitscale.fits.confidence import confidence
-from vitscale.fits.export import TARGETS, ModelSpec, target_texts
+from vitscale.fits.export import TARGETS
 from vitscale.fits.prediction.backtest_result import Backtest
 from vitscale.fits.report import conclusion
 from vitscale.fits.rule import Rule
@@ -21,9 +22,6 @@ from vitscale.report.star_pictures import star_pictures
 
 TIMES = (1.0, 10.0, 100.0)
 """Budgets that a report answers besides, as multiples of the most compute measured in one run."""
-
-
-_NO_RECIPE = "a report names no recipe to train by"
 
 
 def star_page(
@@ -174,20 +172,12 @@ def _budgets(rule: Rule, source: StarSource, measured: float | None) -> Table | 
 
 
 def _configs(found: Answer) -> tuple[Config, ...]:
-    setting = found.setting
-    spec = ModelSpec(
-        shape=found.shape,
-        image_size=setting.image_size,
-        readout=setting.readout,
-        channels=setting.channels,
-        provenance={"train_flops": found.flops, "images": found.images, "source": found.source},
+    """What `vitscale shape --emit all` would write, each with who reads it."""
+    texts, _ = answer_texts(found, ["all"], Path())
+    readers = {target.folder: target.reader for target in TARGETS.values() if target.folder}
+    return tuple(
+        Config(str(path), text, readers.get(path.parts[0], "")) for path, text in texts.items()
     )
-    configs = []
-    for name, target in TARGETS.items():
-        if not target.lacks(spec, _NO_RECIPE):
-            texts, _ = target_texts(spec, [name], Path(), training=_NO_RECIPE)
-            configs += [Config(str(path), text, target.reader) for path, text in texts.items()]
-    return tuple(configs)
 
 
 def _exponents(fit: StarFit) -> Table:

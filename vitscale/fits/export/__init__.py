@@ -17,6 +17,7 @@ from vitscale.fits.export.table import Written as Written
 from vitscale.fits.export.table import target_texts as target_texts
 from vitscale.fits.export.table import targets_named as targets_named
 from vitscale.fits.export.table import write_targets as write_targets
+from vitscale.fits.export.table import write_texts as write_texts
 from vitscale.fits.export.target import Emission as Emission
 from vitscale.fits.export.target import Target as Target
 from vitscale.fits.export.target import Training as Training

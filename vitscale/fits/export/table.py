@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from vitscale.fits.export import big_vision, huggingface, openclip, timm, trial
@@ -93,7 +93,11 @@ def write_targets(
     for one that was named and cannot express the model, before anything is written, and `OSError`
     where the folder cannot be written.
     """
-    texts, notes = target_texts(spec, names, folder, training=training)
+    return write_texts(*target_texts(spec, names, folder, training=training))
+
+
+def write_texts(texts: Mapping[Path, str], notes: tuple[str, ...] = ()) -> Written:
+    """Write each text to its path, whole or not at all; folders are made where missing."""
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, text)
