@@ -23,6 +23,7 @@ from typing import Any, assert_never
 from vitscale.fits.shape_file import ModelSpec as ModelSpec
 from vitscale.fits.shape_file import shape_from_json as shape_from_json
 from vitscale.fits.shape_file import shape_json as shape_json
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
 
 
@@ -41,7 +42,7 @@ def emit(
     Raises `ValueError` for an unknown target and for what `ModelSpec` refuses.
     """
     if target not in EMITTERS:
-        raise ValueError(f"unknown target {target!r}; choose from {', '.join(EMITTERS)}")
+        raise ValueError(f"unknown target {target!r}; {suggest(target, EMITTERS)}")
     spec = ModelSpec(
         shape=shape,
         image_size=image_size,
