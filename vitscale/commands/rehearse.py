@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ class Rehearse:
     Examples:  vitscale rehearse star sovit --workers 64 --flops-per-second 4e14 --preemptions-per-hour 0.05
                vitscale rehearse grid my.toml --store runs/mine --workers 8 --price 2.5 --figure rehearsal.png
     """
+
+    groups: ClassVar[Groups] = {
+        "The machines": (
+            "workers",
+            "flops_per_second",
+            "step_overhead_seconds",
+            "compile_seconds",
+            "price",
+        ),
+        "What goes wrong": (
+            "preemptions_per_hour",
+            "notice",
+            "failures_per_hour",
+            "replacement_seconds",
+            "checkpoint_seconds",
+            "seed",
+        ),
+    }
 
     kind: Positional[Literal["star", "grid"]]
     """Which of the two."""
@@ -151,7 +170,7 @@ def _speed(command: Rehearse, store: "Store | None", plan: "Plan") -> "Speed":
 
 
 def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
-    from vitscale.sweeps.display import clock
+    from vitscale.sweeps.words import clock
 
     report = found.report
     lines = [

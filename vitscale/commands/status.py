@@ -91,7 +91,7 @@ def _is_over(status: "StoreStatus") -> bool:
 
 
 def _summary(status: "StoreStatus") -> str:
-    from vitscale.sweeps.display import clock
+    from vitscale.sweeps.words import clock
 
     counts = [f"{status.count('done')}/{len(status.trials)} trials done"]
     for state in ("running", "failed", "diverged", "cancelled", "waiting"):
