@@ -3,10 +3,11 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 
@@ -21,6 +22,19 @@ class Advise:
                vitscale sweep star more.toml --store runs/laptop
                vitscale advise runs/laptop --budget 1e15 --at-flops 1e17
     """
+
+    groups: ClassVar[Groups] = {
+        "Rows of a store": ("metric", "recipe"),
+        "Columns of a table": (
+            "x",
+            "dimension",
+            "compute",
+            "error",
+            "is_center",
+            "model",
+            "flops_per_unit",
+        ),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""

@@ -2,11 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
 from vitscale.commands.fit_law import given_flags, run_law
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 if TYPE_CHECKING:
@@ -27,6 +28,22 @@ class Fit:
                vitscale fit sovit_star_sweep.csv --compute forward_gflops --backtest
                vitscale fit runs.csv --law chinchilla --inputs N=params D=tokens --loss log-huber
     """
+
+    groups: ClassVar[Groups] = {
+        "Rows of a store": ("metric", "recipe"),
+        "Columns of a table": (
+            "x",
+            "dimension",
+            "compute",
+            "error",
+            "is_center",
+            "model",
+            "flops_per_unit",
+        ),
+        "The fit": ("no_center", "t_ref", "level", "resamples"),
+        "Back-tests": ("backtest", "leave_out", "along"),
+        "Any other law": ("law", "inputs", "loss", "delta", "at"),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""

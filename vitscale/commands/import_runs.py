@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Import:
                vitscale import wandb --accuracy imagenet_error=val/top1 --store runs/mine
                vitscale import mlruns --map width=hidden_size --only experiment=star --store runs/mine
     """
+
+    groups: ClassVar[Groups] = {
+        "What columns mean": ("map", "set", "metric", "accuracy", "recipe", "step_unit"),
+        "Which runs": ("only", "unfinished", "every_point"),
+    }
 
     source: Positional[Path]
     """A CSV; W&B's folder, run folder or JSON; MLflow's mlruns or mlflow.db; a folder of TensorBoard logs."""

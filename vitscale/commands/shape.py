@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ class ShapeFor:
                vitscale shape --fit fit.json --like "ViT-g/14 x 16e9" --emit my-vit
                vitscale shape --flops 1e21 --fits shapefinder.jsonl
     """
+
+    groups: ClassVar[Groups] = {
+        "The budget, as one of": ("flops", "like"),
+        "The rule and the device": ("fit", "rule", "fits"),
+        "The model": ("patch", "image_size", "readout", "heads", "head_dim"),
+        "Rounding": ("width_multiple", "mlp_multiple"),
+    }
 
     flops: float | None = None
     """Budget in training FLOPs: 3 x forward FLOPs x images."""

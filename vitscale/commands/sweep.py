@@ -2,11 +2,12 @@
 
 import dataclasses
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from vitscale.commands.engines import EngineName
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output, print_json
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
@@ -39,6 +40,16 @@ class Sweep:
                vitscale sweep star my-sweep.toml --store runs/mine --plan
                vitscale sweep auto laptop --budget 1e15 --store runs/auto --target 1.3 --compute 1e18
     """
+
+    groups: ClassVar[Groups] = {
+        "To look before spending": ("plan", "calibrate", "toml"),
+        "Where to stop": ("max_flops", "max_hours"),
+        "With auto": ("budget", "target", "compute", "rounds"),
+        "Sizes beyond the edge": ("extend", "extend_rounds", "metric"),
+        "Workers": ("workers", "threads", "pack", "checkpoint_seconds"),
+        "The training step": ("layout", "remat", "micro_batches"),
+        "On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu"),
+    }
 
     kind: Positional[Literal["star", "grid", "auto"]]
     """Which of the three."""
@@ -123,12 +134,13 @@ def run(command: Sweep) -> int:
     from vitscale.commands.engines import engine_for
     from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
-    from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
+    from vitscale.sweeps.display import preview_tables, run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
     from vitscale.sweeps.run import Limits
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import preview_lines, report_lines
 
     trackers = open_trackers(command.track)
     tracking = None

@@ -7,10 +7,11 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import print_json
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
@@ -40,6 +41,12 @@ class Train:
                vitscale train width=64,depth=4,mlp_dim=256,heads=4,patch=4 --examples 1e5 2e5 --store runs/tiny
                vitscale train big-star.toml --store runs/star --fsdp 8 --multi-host
     """
+
+    groups: ClassVar[Groups] = {
+        "What to train": ("recipe", "data", "examples", "set"),
+        "The training step": ("layout", "remat", "attention", "micro_batches", "fsdp"),
+        "Over several hosts": ("multi_host", "coordinator", "hosts", "host"),
+    }
 
     what: Positional[str]
     """A named shape, sizes as width=...,depth=...,mlp_dim=...,heads=...,patch=..., or a TOML file."""
