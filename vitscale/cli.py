@@ -10,6 +10,7 @@ interrupted from the keyboard, 143 ended by SIGTERM.
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -52,10 +53,12 @@ COMMANDS = (
     Entry("shapefinder", _DATA, "shapefinder:Shapefinder", "which shapes fit this device", True),
     Entry("status", _LOOK, "status:Status", "what a store holds and what is under way"),
     Entry("store", _LOOK, "store:StoreCommand", "compact, check, export or merge stores"),
+    Entry("completion", _LOOK, "completion:Completion", "what makes a shell complete words"),
+    Entry("doctor", _LOOK, "doctor:Doctor", "whether this machine has what vitscale needs"),
 )
 """Every command, in the order of the help: one row each."""
 
-REPORT_TO = "the project's issue tracker"
+REPORT_TO = "the issue tracker of vitscale"
 
 
 def main() -> None:
@@ -113,7 +116,7 @@ def _take_flags_of_all(words: Sequence[str]) -> tuple[list[str], dict[str, bool]
 
 def _run_command(entry: Entry, words: Sequence[str], asked: dict[str, bool]) -> int:
     """Help of a command, or the command itself, with every error as one sentence."""
-    from vitscale.commands.saying import set_saying
+    from vitscale.commands.saying import log, set_saying
 
     prog = f"vitscale {entry.name}"
     set_saying(quiet=asked["--quiet"], verbose=asked["--verbose"])
@@ -123,13 +126,17 @@ def _run_command(entry: Entry, words: Sequence[str], asked: dict[str, bool]) -> 
             return _help(command, words, prog)
         if asked["--quiet"] and asked["--verbose"]:
             return _refuse("--quiet and --verbose do not go together; leave one out")
-        from vitscale.commands.usage import UsageError, parse
+        from vitscale.commands.usage import UsageError, given, parse
 
         try:
             parsed: Any = parse(command, words, prog)
         except UsageError as error:
             return _refuse(str(error))
-        return run_it(parsed)
+        log.info("%s with %s", prog, given(parsed) or "no options")
+        began = time.monotonic()
+        code = run_it(parsed)
+        log.info("exit code %d after %.2f s", code, time.monotonic() - began)
+        return code
     except BrokenPipeError:
         return _output_closed()
     except (ValueError, OSError) as error:
@@ -144,6 +151,9 @@ def _run_command(entry: Entry, words: Sequence[str], asked: dict[str, bool]) -> 
         more = "; the same command goes on" if entry.goes_on else ""
         print(f"vitscale: interrupted{more}", file=sys.stderr)
         return 130
+    except ImportError as error:
+        _show_trace(asked["--debug"])
+        return _refuse(f"{error}; vitscale doctor says what is missing here, and how to install it")
     except Exception as error:
         _show_trace(asked["--debug"])
         print(f"vitscale: {_unexpected(error, shown=asked['--debug'])}", file=sys.stderr)

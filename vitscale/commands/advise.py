@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +83,18 @@ def run(command: Advise) -> int:
     from vitscale.sweeps.config import plan_to_toml
     from vitscale.sweeps.places.place import is_remote
 
-    advice, plan = advise_path(
-        command.source,
-        command.budget,
-        columns={name: getattr(command, name) for name in _COLUMNS},
-        metric=command.metric,
-        recipe=command.recipe,
-        at_flops=command.at_flops,
-        dimension=command.arm,
-        kinds=command.kinds or None,
-        level=command.level,
-    )
+    with working(f"looking for what tells most about {command.source}"):
+        advice, plan = advise_path(
+            command.source,
+            command.budget,
+            columns={name: getattr(command, name) for name in _COLUMNS},
+            metric=command.metric,
+            recipe=command.recipe,
+            at_flops=command.at_flops,
+            dimension=command.arm,
+            kinds=command.kinds or None,
+            level=command.level,
+        )
     toml = None if plan is None else plan_to_toml(plan)
     lines = advice.lines()
     if toml is not None and command.out is None:

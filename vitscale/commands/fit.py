@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 from vitscale.commands.fit_law import given_flags, run_law
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import log, working
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,13 +115,15 @@ def _run_star(command: Fit) -> int:
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.report import fit_lines, isoflop_lines
 
-    result, table = _fit_source(command)
+    with working(f"fitting {command.source}"):
+        result, table = _fit_source(command)
     lines, content = fit_lines(result.fit, isoflop_lines(table, result.fit)), result.to_dict()
     test = None
     if command.backtest:
         from vitscale.fits.prediction.backtest import backtest_star
 
-        test = backtest_star(table, level=command.level, leave_out=command.leave_out)
+        with working("back-testing"):
+            test = backtest_star(table, level=command.level, leave_out=command.leave_out)
         lines += ["", *test.lines()]
         content |= {"backtest": test.to_dict()}
     if command.out is not None:
@@ -160,6 +163,7 @@ def _fit_source(command: Fit) -> "tuple[FitFile, pd.DataFrame]":
         "resamples": command.resamples,
     }
     frame = read_source(command.source)
+    log.info("read %d rows of %d columns from %s", *frame.shape, command.source)
     mapped = {
         "--x": command.x,
         "--dimension": command.dimension,

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import log, working
 
 if TYPE_CHECKING:
     from vitscale.sweeps.importers.into_store import Brought
@@ -80,12 +81,15 @@ def run(command: Import) -> int:
     if command.store is None and not command.dry_run:
         raise ValueError("name the --store that takes the runs, or look at them with --dry-run")
     wish = _wish(command)
-    source = read_source(command.source, kind=command.kind, key=wish.columns.get("run"))
+    with working(f"reading {command.source}"):
+        source = read_source(command.source, kind=command.kind, key=wish.columns.get("run"))
+    log.info("found %d runs in %s", len(source.runs), source.name)
     reading = read_columns(source, wish)
     imported = measurements(source, reading, wish)
     brought = None
     if command.store is not None and not command.dry_run:
-        brought = bring(imported, Store.open(command.store, create=True))
+        with working(f"writing to {command.store}"):
+            brought = bring(imported, Store.open(command.store, create=True))
     values = _values(command, reading, imported, brought)
     output(command.json, values, lambda: _lines(command, source.name, reading, imported, brought))
     return 0

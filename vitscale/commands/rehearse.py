@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
     from vitscale.scaling.progress import Speed
@@ -109,12 +110,13 @@ def run(command: Rehearse) -> int:
         checkpoint_seconds=command.checkpoint_seconds,
         seed=command.seed,
     )
-    found = rehearse(
-        plan,
-        cluster,
-        measured=store.measured_durations() if store else None,
-        resumable=store.resumable() if store else (),
-    )
+    with working(f"rehearsing {plan.name} on {command.workers} machines"):
+        found = rehearse(
+            plan,
+            cluster,
+            measured=store.measured_durations() if store else None,
+            resumable=store.resumable() if store else (),
+        )
     if command.figure is not None:
         draw(found, command.figure, command.price)
     values = {"plan": plan.name, **found.as_dict()}

@@ -1,13 +1,13 @@
 """`vitscale shapefinder`."""
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import note
 from vitscale.scaling.names import suggest
 
 if TYPE_CHECKING:
@@ -209,11 +209,9 @@ def _measure(
         left = len(search.open_shapes(shapes, found))
         done = open_at_first - left
         ahead = min(left * elapsed / done, max(0.0, seconds - elapsed))
-        print(
+        note(
             f"{done}/{open_at_first} shapes, {elapsed / done:.1f} s each, ETA {ahead:.0f} s; "
-            f"{one.shape}: {_outcome(one, search.conditions)}",
-            file=sys.stderr,
-            flush=True,
+            f"{one.shape}: {_outcome(one, search.conditions)}"
         )
     return found
 

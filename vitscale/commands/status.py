@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
     from vitscale.sweeps.status import StoreStatus
@@ -51,8 +52,10 @@ def run(command: Status) -> int:
     store = Store.open(command.store)
     if command.watch:
         return _watch(store, command)
-    status = store_status(store)
-    output(command.json, status.to_dict(), lambda: _lines(store, status, command))
+    with working(f"reading {store.name}"):
+        status = store_status(store)
+        lines = [] if command.json else _lines(store, status, command)
+    output(command.json, status.to_dict(), lambda: lines)
     return 1 if status.problems else 0
 
 

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from vitscale.commands.engines import EngineName
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output, print_json
+from vitscale.commands.saying import log, note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -187,16 +188,17 @@ def run(command: Sweep) -> int:
             return 0
         found = store
         tracking = start_tracking(trackers, store)
+        log.info("%s: %s workers, measurements go to %s", plan.name, engine.workers, store.name)
         if not command.json:
             for line in preview_lines(bill):
-                print(line, file=sys.stderr, flush=True)
+                note(line)
 
         def run_one(plan: "Plan", limits: Limits) -> "RunReport":
-            display = None if command.json else run_display()
+            display = None if command.json or quiet() else run_display()
             return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
 
         if goal is not None:
-            report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=_say)
+            report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=note)
         elif command.extend:
             report = _extended(command, plan, run_one, found, limits)
         else:
@@ -267,12 +269,8 @@ def _extended(
         rounds=command.extend_rounds,
         metric=command.metric,
         limits=limits,
-        say=_say,
+        say=note,
     )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _refuse_flags(command: Sweep) -> None:

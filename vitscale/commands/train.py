@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import print_json
+from vitscale.commands.saying import log, note
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def run(command: Train) -> int:
     _prepare_weights(command.weights)
     store = Store.open(command.store, create=True)
     store.prepare()
+    log.info("%d trials, measurements go to %s", len(trials), store.name)
     tracking = start_tracking(trackers if hosts.is_first() else {}, store)
     preempted = True
     try:
@@ -267,7 +269,7 @@ def _teller(
             parts.append(f"{spent:.2e} FLOPs in {now - began:,.0f} s")
             if progress.input_wait is not None and progress.input_wait > 0.02:
                 parts.append(f"{progress.input_wait:.0%} waiting for data")
-        print(" · ".join(parts), file=sys.stderr, flush=True)
+        note(" · ".join(parts))
 
     return tell
 

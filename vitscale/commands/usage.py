@@ -1,11 +1,12 @@
 """From words to a command, or one sentence that says what is wrong with them and what to do."""
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -43,6 +44,16 @@ def parse(command: type[T], words: Sequence[str], prog: str) -> T:
             return tyro.cli(command, args=list(words), prog=prog, config=_MARKS)
     except SystemExit:
         raise UsageError(_sentence(told.getvalue(), described, path)) from None
+
+
+def given(command: Any) -> dict[str, Any]:
+    """What a command was told: its fields that are not as they are by default."""
+    values = {field.name: getattr(command, field.name) for field in dataclasses.fields(command)}
+    return {
+        field.name: values[field.name]
+        for field in dataclasses.fields(command)
+        if values[field.name] != field.default
+    }
 
 
 def find_action(command: type, words: Sequence[str], prog: str) -> tuple[type, str, Sequence[str]]:

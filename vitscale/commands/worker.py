@@ -1,7 +1,6 @@
 """`vitscale worker`, `vitscale resume` and `vitscale cancel`."""
 
 import dataclasses
-import sys
 from typing import TYPE_CHECKING, ClassVar
 
 from tyro.conf import Positional
@@ -9,6 +8,7 @@ from tyro.conf import Positional
 from vitscale.commands.engines import EngineName
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -193,9 +193,9 @@ def _work(
             plans=list(command.plan),
             follow=follow,
             max_hours=max_hours,
-            display=None if command.json else run_display,
+            display=None if command.json or quiet() else run_display,
             tracking=tracking,
-            say=lambda line: None if command.json else print(line, file=sys.stderr, flush=True),
+            say=lambda line: None if command.json else note(line),
         )
     except KeyboardInterrupt:
         if not preemption.asked:
