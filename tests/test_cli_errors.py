@@ -1,6 +1,7 @@
 """What a user sees of errors that nobody foresaw, and of a command that is ended."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -108,3 +109,42 @@ class TestSaying:
         assert quiet.stdout == in_its_own_process(*self.FIT).stdout
         assert in_its_own_process("fit", tmp_path / "none", "-q").stderr.startswith("vitscale: ")
         assert in_its_own_process(*plan, "--plan", "-q").stderr == ""
+
+
+WAIT = """
+import sys, time
+from vitscale.commands.saying import set_saying, working
+set_saying(quiet="-q" in sys.argv, verbose=False)
+with working("looking"):
+    time.sleep(float(sys.argv[1]))
+print("done")
+"""
+
+
+class TestWorking:
+    """What is shown on a terminal while something takes its time."""
+
+    def shown(self, *arguments: str) -> str:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(sys.executable, [sys.executable, "-c", WAIT, *arguments])
+        text = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                text += chunk
+        except OSError:
+            pass  # how a terminal ends on Linux
+        os.close(terminal)
+        assert os.waitpid(pid, 0)[1] == 0
+        return text.decode()
+
+    def test_what_takes_long_is_shown_and_taken_away(self):
+        text = self.shown("1.6")
+        assert "\rlooking ... 1 s" in text
+        # The line is blank again before the result is written.
+        before = text[: text.index("done")]
+        assert before.endswith(f"\r{' ' * len('looking ... 1 s')}\r")
+
+    @pytest.mark.parametrize("arguments", [("0.1",), ("1.6", "-q")])
+    def test_what_is_quick_or_to_be_quiet_is_not(self, arguments):
+        assert self.shown(*arguments).strip() == "done"

@@ -71,7 +71,7 @@ def examine(store: str | None = None, *, device_seconds: float = 60.0) -> Iterat
     yield _data_sets()
     yield _terminal()
     if store is not None:
-        yield _store(store)
+        yield examine_store(store)
     yield from _extras()
 
 
@@ -312,7 +312,7 @@ def _terminal() -> Finding:
     )
 
 
-def _store(where: str) -> Finding:
+def examine_store(where: str) -> Finding:
     """Whether a store is there and can be written to, or can be made."""
     from vitscale.sweeps.files import StoreError
     from vitscale.sweeps.places.place import is_remote

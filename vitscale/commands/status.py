@@ -69,7 +69,7 @@ def _watch(store: "Store", command: Status) -> int:
     from vitscale.sweeps.status import store_status
 
     console = Console()
-    if console.is_terminal and not command.json:
+    if sys.stdout.isatty() and not command.json:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 status = store_status(store)

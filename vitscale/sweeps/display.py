@@ -1,5 +1,6 @@
 """Plans and runs for the eyes: a live table on a terminal, plain lines in a log."""
 
+import sys
 import time
 from collections.abc import Iterable
 
@@ -20,8 +21,11 @@ _MAX_ROWS = 12
 
 def run_display(console: Console | None = None) -> Display:
     """The display that suits `console`, by default standard error: live on a terminal, else lines."""
-    console = console or Console(stderr=True)
-    return _Live(console) if console.is_terminal else _Lines(console)
+    if console is not None:
+        return _Live(console) if console.is_terminal else _Lines(console)
+    console = Console(stderr=True)
+    # FORCE_COLOR makes rich take a log for a terminal; colour is wanted there, but no redrawing.
+    return _Live(console) if sys.stderr.isatty() else _Lines(console)
 
 
 class _Live:
