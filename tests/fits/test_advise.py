@@ -13,7 +13,7 @@ from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.design.advice import Advice
 from vitscale.fits.design.advise import advise
 from vitscale.fits.design.compute_model import table_space
-from vitscale.fits.fit_file import finite
+from vitscale.fits.json_numbers import finite
 from vitscale.fits.laws import SHAPE_LAW
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.star_fit import StarFit

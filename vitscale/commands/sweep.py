@@ -130,15 +130,12 @@ def run(command: Sweep) -> int:
     if command.submit:
         return _submit(command, plan)
     show_only = command.plan or command.store is None
-    from vitscale.auto import run_auto
-    from vitscale.auto_result import Auto
     from vitscale.commands.engines import engine_for
-    from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
     from vitscale.sweeps.display import preview_tables, run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
-    from vitscale.sweeps.run import Limits
+    from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
     from vitscale.sweeps.words import preview_lines, report_lines
@@ -147,6 +144,8 @@ def run(command: Sweep) -> int:
     tracking = None
     limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
     if command.extend:
+        from vitscale.extend import refuse_unextendable
+
         refuse_unextendable(plan, command.extend_rounds)
     goal = _goal(command, plan) if command.kind == "auto" else None
     star, coming = plan, ()
@@ -176,7 +175,7 @@ def run(command: Sweep) -> int:
             else:
                 from rich.console import Console
 
-                Console().print(preview_tables(bill))
+                Console().print(preview_tables(bill, plain=not sys.stdout.isatty()))
                 if bill.seconds is None:
                     print(
                         "how long it takes is not known; --calibrate measures it, in some seconds"
@@ -198,6 +197,8 @@ def run(command: Sweep) -> int:
             return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
 
         if goal is not None:
+            from vitscale.auto import run_auto
+
             report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=note)
         elif command.extend:
             report = _extended(command, plan, run_one, found, limits)
@@ -211,10 +212,11 @@ def run(command: Sweep) -> int:
         preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
-    if isinstance(report, Extended | Auto):
-        output(command.json, report.to_dict(), report.lines)
+    if isinstance(report, RunReport):
+        told = report
+        output(command.json, dataclasses.asdict(told), lambda: report_lines(told))
     else:
-        output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
+        output(command.json, report.to_dict(), report.lines)
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if report.complete else 1

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -72,9 +73,14 @@ class _Lines:
         pass
 
 
-def preview_tables(preview: Preview) -> Group:
-    """The bill of a plan as a table with a row for each shape, its totals and its warnings."""
-    table = Table(title=f"{preview.plan.name} ({preview.plan.kind})", title_justify="left")
+def preview_tables(preview: Preview, *, plain: bool = False) -> Group:
+    """The bill of a plan as a table with a row for each shape, its totals and its warnings; `plain`, without
+    lines drawn around."""
+    table = Table(
+        title=f"{preview.plan.name} ({preview.plan.kind})",
+        title_justify="left",
+        box=None if plain else HEAVY_HEAD,
+    )
     columns = (
         "width",
         "depth",
