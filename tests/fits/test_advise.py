@@ -215,7 +215,10 @@ def test_a_budget_that_is_too_small_is_told_what_would_do(bare, fit):
         ({"budget": np.nan}, r"budget=nan is not a number"),
         ({"at_flops": 0.0}, r"at_flops=0.0 is not a number of training FLOPs"),
         ({"dimension": "heads"}, r"dimension='heads' was not measured; choose from width, depth"),
-        ({"kinds": ("sizes",)}, r"kinds: 'sizes' is no kind of measurement; choose from centre"),
+        (
+            {"kinds": ("sizes",)},
+            r"kinds: 'sizes' is no kind of measurement; did you mean 'size'. choose from centre",
+        ),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(options, message):
