@@ -25,7 +25,7 @@ def stored_set(data: str) -> StoredSet:
     """Facts of the data set named `data`. Raises `ValueError` where it cannot be had."""
     kind, _, place = data.partition(":")
     if not is_stored(data) or not place:
-        near = suggest(f"{kind}:", [f"{known}:" for known in KINDS], listed=False)
+        near = suggest(kind, KINDS, listed=False) if ":" in data else ""
         raise ValueError(
             f"data={data!r} is unknown; {near}name images as "
             f"{', '.join(f'{kind}:PLACE' for kind in KINDS)}"
