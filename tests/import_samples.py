@@ -3,8 +3,7 @@
 import json
 
 import pandas as pd
-
-from vitscale import cli
+from command_line import vitscale
 
 RUNS = {
     "wide": {"hidden_size": 64, "num_layers": 4, "mlp_ratio": 4.0},
@@ -25,19 +24,6 @@ STEPS = range(10, 101, 10)
 def error_at(name: str, step: int) -> float:
     """The validation error that a run logs at `step`; no float32 is it exactly."""
     return 0.9 - step / 200 - len(RUNS[name]) / 100 + list(RUNS).index(name) / 30
-
-
-def vitscale(capsys, *arguments) -> tuple[int, str, str]:
-    code = cli.run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    code, out, err = vitscale(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("vitscale: ") and err.count("\n") == 1
-    return err
 
 
 def imported(capsys, path, *flags) -> pd.DataFrame:

@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import refused, vitscale
 
 from vitscale import cli
 from vitscale.fits.datasets import load_sovit_star, path
@@ -36,21 +35,6 @@ RECIPE = Recipe(
     warmup_steps=10,
     cooldown_steps=100,
 )
-
-
-def vitscale(capsys, *arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    code = cli.run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    """The one sentence with which a command is refused."""
-    code, out, err = vitscale(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("vitscale: ") and err.count("\n") == 1
-    return err
 
 
 def small_law(shape: Shape, examples: int) -> float:
@@ -88,32 +72,6 @@ def store(tmp_path_factory) -> Path:
     for name, sweep in (("star", star), ("grid", grid)):
         assert run_plan(Plan(name=name, sweep=sweep), engine, store).complete
     return store.path
-
-
-class TestHelp:
-    @pytest.mark.parametrize("command", [[], ["fit"], ["shape"], ["sweep"], ["status"]])
-    def test_help_shows_an_example(self, command):
-        done = subprocess.run(
-            [sys.executable, "-m", "vitscale", *command, "--help"], capture_output=True, text=True
-        )
-        assert done.returncode == 0
-        name = command[0] if command else "quickstart"
-        assert f"vitscale {name}" in done.stdout
-
-    def test_help_does_not_import_what_is_slow(self):
-        code = (
-            "import sys\nfrom vitscale import cli\n"
-            "try: cli.run(['fit', '--help'])\nexcept SystemExit: pass\n"
-            "print([m for m in ('jax', 'pandas', 'matplotlib', 'scipy') if m in sys.modules])"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.stdout.strip().endswith("[]")
-
-    @pytest.mark.parametrize("arguments", [["fit"], ["sweep", "ring", "sovit"], ["shpae"], []])
-    def test_wrong_usage_exits_with_2(self, arguments, capsys):
-        with pytest.raises(SystemExit) as stop:
-            cli.run(arguments)
-        assert stop.value.code == 2
 
 
 class TestFit:

@@ -5,7 +5,8 @@ import math
 
 import pandas as pd
 import pytest
-from import_samples import imported, refused, vitscale
+from command_line import refused, vitscale
+from import_samples import imported
 
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine, small_law

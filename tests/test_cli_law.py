@@ -6,28 +6,13 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import refused, vitscale
 
-from vitscale import cli
 from vitscale.fits.datasets import path
 from vitscale.fits.loss import LossName
 
 RUNS = path("chinchilla")
 STAR = path("sovit_star_sweep")
-
-
-def vitscale(capsys, *arguments) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of one command."""
-    code = cli.run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def refused(capsys, *arguments) -> str:
-    """The one sentence with which a command is refused."""
-    code, out, err = vitscale(capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("vitscale: ") and err.count("\n") == 1
-    return err
 
 
 def test_chinchilla_as_its_replication_fits_it(capsys, tmp_path):

@@ -112,7 +112,7 @@ def test_where_nothing_fits_one_sentence_says_so_after_the_table(tmp_path, capsy
         ({"widths": ("1024",)}, "widths: '1024' is not a width with its heads"),
         ({"depths": (0,)}, "depth=0 is not a size"),
         ({"memory": "lots"}, "memory='lots' is not an amount of memory"),
-        ({"recipe": "sovjet"}, "recipe='sovjet' is unknown; choose from sovit"),
+        ({"recipe": "sovjet"}, "recipe='sovjet' is unknown; did you mean 'sovit'?"),
         ({"classes": 0}, "classes=0 is not a whole number from 1"),
         ({"seconds": -1}, "seconds=-1 is not a time"),
         ({"patch": 32}, "image_size=16 is smaller than patch=32"),

@@ -1,5 +1,6 @@
 """`vitscale worker`, `status`, `resume` and `cancel` as their users meet them: real processes that train."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.attempts import record_attempt
 from vitscale.sweeps.config import plan_to_toml
-from vitscale.sweeps.engines.simulated import SimulatedEngine
+from vitscale.sweeps.engines.simulated import SimulatedEngine, simulated_row
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
 from vitscale.sweeps.run import run as run_plan
 from vitscale.sweeps.store import Store
@@ -192,3 +193,23 @@ def test_refusals(tmp_path, capsys, arguments, words):
     assert run([argument.format(**places) for argument in arguments]) == 2
     assert words in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "store").rglob("*")) == before
+
+
+def test_time_left_is_by_the_speed_of_runs_of_each_length(tmp_path, capsys):
+    """A trial of two durations trains its trunk and two cooldowns; what is timed of each is a whole run."""
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    measured, running, *waiting = PLAN.trials
+    seconds = {320: 3.0, 640: 7.0}
+    for duration in measured.durations:
+        row = simulated_row(measured, duration, (), "upstream_error", 0.5)
+        store.append(
+            measured, duration, [dataclasses.replace(row, train_seconds=seconds[duration])]
+        )
+    with store.lock(running):
+        assert run(["status", str(store.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["counts"]["running"] == 1
+    flops = sum(3.0 * measured.forward_flops_per_example() * d for d in measured.durations)
+    left = sum(trial.spent_flops() for trial in (running, *waiting))
+    assert told["eta_seconds"] == pytest.approx(left / (flops / sum(seconds.values())))

@@ -5,7 +5,8 @@ import shutil
 import sqlite3
 
 import pytest
-from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported, refused, vitscale
+from command_line import refused, vitscale
+from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported
 
 from vitscale.sweeps.store import Store
 

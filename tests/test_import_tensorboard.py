@@ -6,7 +6,8 @@ import json
 import math
 
 import pytest
-from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported, refused, vitscale
+from command_line import refused, vitscale
+from import_samples import CONFIG, RUNS, STEPS, check_both, error_at, imported
 
 from vitscale.sweeps.importers.table import read_source
 from vitscale.sweeps.store import Store

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "vitscale.fits": (
         "vitscale.fits",
         "vitscale.scaling.shape",
+        "vitscale.scaling.names",
         "vitscale.scaling.measurement",
         "vitscale.scaling.finder.record",
         "vitscale.scaling.finder.journal",
@@ -37,7 +38,7 @@ MAY_IMPORT = {
 # What takes seconds to import, or opens an accelerator; planning and fitting do without.
 HEAVY = {"flax", "grain", "jax", "jaxlib", "matplotlib", "optax", "orbax", "ray", "sklearn"}
 HEAVY |= {"plotly", "tensorflow", "tensorflow_datasets", "torch"}
-PURE_SCALING = {f"vitscale.scaling.{name}" for name in ("shape", "recipe", "measurement")}
+PURE_SCALING = {f"vitscale.scaling.{name}" for name in ("shape", "names", "recipe", "measurement")}
 DRAWS = {"vitscale.fits.plots"}
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from import_samples import imported, refused, vitscale
+from command_line import refused, vitscale
+from import_samples import imported
 
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.config import plan_to_toml

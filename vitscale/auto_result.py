@@ -7,9 +7,9 @@ from typing import Any
 
 from vitscale.fits.answer import Answer
 from vitscale.fits.uncertainty import Interval
-from vitscale.sweeps.display import report_lines
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.run import RunReport
+from vitscale.sweeps.words import report_lines
 
 TARGET = 1.3
 """Upper over lower end of the interval of every optimal size at which the loop is content, by default."""

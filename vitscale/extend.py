@@ -29,12 +29,12 @@ from vitscale.fits.identify import has_optimum
 from vitscale.fits.shape_law import arm_of
 from vitscale.fits.store_fit import default_metric
 from vitscale.fits.store_tables import star_table_from_store, whole_grid_table
-from vitscale.sweeps.display import report_lines
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.identifiability import STRADDLE
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
 from vitscale.sweeps.run import Limits, RunReport, run
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.words import report_lines
 
 ROUNDS = 3
 """Most extensions of one sweep, unless told otherwise."""

@@ -19,12 +19,13 @@ from vitscale.report.page import write_page
 from vitscale.report.source import read_star_source
 from vitscale.report.star_report import star_page
 from vitscale.sources import read_source
-from vitscale.sweeps.display import clock, preview_lines, report_lines, run_display
+from vitscale.sweeps.display import run_display
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.words import clock, preview_lines, report_lines
 
 PLANS = ("quickstart-grid", "quickstart-star")
 BUDGETS = (10.0, 100.0)

@@ -13,7 +13,7 @@ from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.design.advice import Advice
 from vitscale.fits.design.advise import advise
 from vitscale.fits.design.compute_model import table_space
-from vitscale.fits.fit_file import finite
+from vitscale.fits.json_numbers import finite
 from vitscale.fits.laws import SHAPE_LAW
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.star_fit import StarFit
@@ -215,7 +215,10 @@ def test_a_budget_that_is_too_small_is_told_what_would_do(bare, fit):
         ({"budget": np.nan}, r"budget=nan is not a number"),
         ({"at_flops": 0.0}, r"at_flops=0.0 is not a number of training FLOPs"),
         ({"dimension": "heads"}, r"dimension='heads' was not measured; choose from width, depth"),
-        ({"kinds": ("sizes",)}, r"kinds: 'sizes' is no kind of measurement; choose from centre"),
+        (
+            {"kinds": ("sizes",)},
+            r"kinds: 'sizes' is no kind of measurement; did you mean 'size'. choose from centre",
+        ),
     ],
 )
 def test_choices_that_make_no_sense_are_refused(options, message):

@@ -96,7 +96,7 @@ GOOD = pd.DataFrame(
             {},
             r"lacks columns named x, error; it has dimension, size, compute, err; .* --error err",
         ),
-        (GOOD, {"error": "eror"}, r"--error eror: there is no such column; .*did you mean error\?"),
+        (GOOD, {"error": "eror"}, r"--error eror: there is no such column; did you mean 'error'\?"),
         (GOOD, {"dimension": "axis"}, "--dimension axis: there is no such column"),
         (GOOD.assign(error=[0.5, np.nan, 0.3]), {}, r"error in row 2 \(nan\)"),
         (GOOD.assign(error=[-0.5, 0.4, 0.0]), {}, r"error in row 1 \(-0.5\), row 3 \(0.0\)"),

@@ -218,7 +218,10 @@ def test_those_of_several_that_diverge_are_retried_alone_afterwards(tmp_path, wi
             should_stop=lambda: bool(told) and told[-1].step >= 45,
         )
     assert len(divergences(sinks[hot.id], hot)) == 1  # and no checkpoint says so
-    run_trials([calm, hot], Together(sinks))
+    later = []
+    run_trials([calm, hot], Together(sinks), on_progress=later.append)
+    of_whom = {(progress.together, progress.trial_id) for progress in later}
+    assert of_whom == {(2, min(calm.id, hot.id)), (1, hot.id)}
     assert {r.reason for rows in sinks[calm.id].rows.values() for r in rows} == {""}
     found = [row for rows in sinks[hot.id].rows.values() for row in rows]
     assert {(row.status, row.learning_rate) for row in found} == {("ok", 8e-3)}

@@ -601,7 +601,10 @@ def test_params_of_another_spec_are_refused():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"readout": "max"}, "readout='max' is unknown; choose from gap, map, tok"),
+        (
+            {"readout": "max"},
+            "readout='max' is unknown; did you mean 'map'. choose from gap, map, tok",
+        ),
         ({"image_size": 2}, "image_size=2 is smaller than patch=4"),
         ({"classes": -1}, "classes=-1 is not a whole number from 0"),
         ({"channels": True}, "channels=True is not a whole number from 1"),

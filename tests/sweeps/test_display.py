@@ -6,12 +6,13 @@ from rich.console import Console
 from sweep_samples import star_plan
 
 from vitscale.scaling.progress import Progress, Speed
-from vitscale.sweeps.display import clock, preview_lines, preview_tables, run_display, summary_line
+from vitscale.sweeps.display import preview_tables, run_display
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.words import clock, preview_lines, summary_line
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:

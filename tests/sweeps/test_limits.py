@@ -11,11 +11,11 @@ from vitscale.sweeps.attempts import (
     record_attempt,
     resume,
 )
-from vitscale.sweeps.display import report_lines
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.engines.simulated import SimulatedEngine
 from vitscale.sweeps.run import Limits, run
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.words import report_lines
 
 PLAN = star_plan(widths=(8, 16, 24))
 

@@ -5,6 +5,7 @@ import pytest
 from s3_server import s3_server
 from sweep_samples import DURATIONS, row, star_plan, trial
 
+from vitscale.doctor import examine_store
 from vitscale.sweeps.engines.simulated import SimulatedEngine
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.places import mirror
@@ -162,3 +163,14 @@ def test_a_path_made_of_an_address_is_one_still(tmp_path):
     assert not is_remote(tmp_path) and not is_remote("runs/laptop") and not is_remote("C:/x")
     place: Place = open_place(Path("memory://one/two"))
     assert place.name == "memory://one/two"
+
+
+@each_kind
+def test_the_doctor_tries_it_and_leaves_it_as_it_was(where):
+    for known in ("no store yet", "a store"):
+        before = open_place(where).names("")
+        finding = examine_store(where)
+        assert (finding.state, finding.do) == ("ok", "")
+        assert finding.text.startswith(known)
+        assert open_place(where).names("") == before
+        Store.open(where, create=True).prepare()

@@ -109,7 +109,10 @@ def test_kind_is_told_by_the_sweep():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": {"widht": (8,)}}, "arms: 'widht' is not a dimension; choose from width, depth"),
+        (
+            {"arms": {"widht": (8,)}},
+            "arms: 'widht' is not a dimension; did you mean 'width'. choose from width, depth",
+        ),
         ({"arms": {}}, "a star needs values for one dimension at least"),
         ({"arms": {"width": (12,)}}, r"arms.width: 12 is not divisible by head_dim=8; use 8 or 16"),
         ({"arms": {"width": (4,)}}, r"arms.width: 4 is not divisible by head_dim=8; use 8$"),

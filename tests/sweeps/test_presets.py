@@ -94,7 +94,7 @@ def test_every_preset_is_a_legal_plan(name):
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown preset 'sovit-str'; did you mean sovit-star"):
+    with pytest.raises(ValueError, match=r"unknown preset 'sovit-str'; did you mean 'sovit-star'"):
         preset("sovit-str")
-    with pytest.raises(ValueError, match=r"unknown preset 'zzz'; the presets are sovit-star, "):
+    with pytest.raises(ValueError, match=r"unknown preset 'zzz'; choose from sovit-star, "):
         preset("zzz")

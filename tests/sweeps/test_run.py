@@ -18,7 +18,6 @@ from sweep_samples import row, star_plan
 
 from vitscale.scaling.progress import Progress
 from vitscale.sweeps.config import plan_to_toml, read_plan
-from vitscale.sweeps.display import preview_lines, report_lines
 from vitscale.sweeps.engines.engine import Attempt
 from vitscale.sweeps.engines.local import LocalEngine, log_tail
 from vitscale.sweeps.engines.simulated import SimulatedEngine
@@ -28,6 +27,7 @@ from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.words import preview_lines, report_lines
 
 # A run in a process of its own, with workers that sleep 10 ms a step instead of training.
 RUN = """

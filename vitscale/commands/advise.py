@@ -3,11 +3,13 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +23,19 @@ class Advise:
                vitscale sweep star more.toml --store runs/laptop
                vitscale advise runs/laptop --budget 1e15 --at-flops 1e17
     """
+
+    groups: ClassVar[Groups] = {
+        "Rows of a store": ("metric", "recipe"),
+        "Columns of a table": (
+            "x",
+            "dimension",
+            "compute",
+            "error",
+            "is_center",
+            "model",
+            "flops_per_unit",
+        ),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
@@ -68,17 +83,18 @@ def run(command: Advise) -> int:
     from vitscale.sweeps.config import plan_to_toml
     from vitscale.sweeps.places.place import is_remote
 
-    advice, plan = advise_path(
-        command.source,
-        command.budget,
-        columns={name: getattr(command, name) for name in _COLUMNS},
-        metric=command.metric,
-        recipe=command.recipe,
-        at_flops=command.at_flops,
-        dimension=command.arm,
-        kinds=command.kinds or None,
-        level=command.level,
-    )
+    with working(f"looking for what tells most about {command.source}"):
+        advice, plan = advise_path(
+            command.source,
+            command.budget,
+            columns={name: getattr(command, name) for name in _COLUMNS},
+            metric=command.metric,
+            recipe=command.recipe,
+            at_flops=command.at_flops,
+            dimension=command.arm,
+            kinds=command.kinds or None,
+            level=command.level,
+        )
     toml = None if plan is None else plan_to_toml(plan)
     lines = advice.lines()
     if toml is not None and command.out is None:

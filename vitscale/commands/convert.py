@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
     from vitscale.scaling.models.weights import Weights
@@ -62,9 +63,10 @@ _FILES = {
 def run(command: Convert) -> int:
     from vitscale.scaling.models.weights import LAYOUTS, read_weights
 
-    weights = _resized(read_weights(command.source, heads=command.heads), command)
-    spec = weights.spec
-    written = _write(weights, command)
+    with working(f"converting {command.source}"):
+        weights = _resized(read_weights(command.source, heads=command.heads), command)
+        spec = weights.spec
+        written = _write(weights, command)
     notes = [*weights.notes, LAYOUTS[_FILES[command.to].layout].left_out(spec)]
     content = {
         "shape": dataclasses.asdict(spec.shape),

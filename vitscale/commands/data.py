@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import quiet, working
 
 if TYPE_CHECKING:
     from vitscale.scaling.data.image_folder import Prepared
@@ -130,7 +131,8 @@ def _digits(command: Digits) -> int:
     from vitscale.scaling.data.digit_set import SPLITS, prepare_digits
     from vitscale.scaling.data.folders import data_folder
 
-    folder = prepare_digits(command.data_dir or data_folder())
+    with working("writing the digits"):
+        folder = prepare_digits(command.data_dir or data_folder())
     content = {"data": "tfds:digits", "folder": str(folder), "splits": SPLITS}
     lines = [f"wrote {folder}", 'recipes name it data = "tfds:digits"']
     output(command.json, content, lambda: lines)
@@ -140,7 +142,8 @@ def _digits(command: Digits) -> int:
 def _info(command: Info) -> int:
     from vitscale.scaling.data.kinds import stored_set
 
-    stored = stored_set(command.data)
+    with working(f"reading {command.data}"):
+        stored = stored_set(command.data)
     content = {
         "data": stored.name,
         "location": str(stored.location),
@@ -182,7 +185,7 @@ class _Progress:
 
     def show(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._shown < (0.5 if sys.stderr.isatty() else 30) and done < total:
+        if quiet() or (now - self._shown < (0.5 if sys.stderr.isatty() else 30) and done < total):
             return
         self._shown = now
         rate = done / max(now - self._start, 1e-3)
@@ -191,5 +194,5 @@ class _Progress:
         print(line, end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not quiet():
             print(file=sys.stderr)

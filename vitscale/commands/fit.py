@@ -2,17 +2,19 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
 from vitscale.commands.fit_law import given_flags, run_law
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
-from vitscale.commands.star_source import columns_of, fit_source
+from vitscale.commands.saying import log, working
+from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 
 
-@dataclasses.dataclass(frozen=True)
-class Fit:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit(Columns):
     """Fit the scaling law of each shape dimension, with intervals, and say what is not identified.
 
     SOURCE is a store, or any CSV or Parquet file whose columns have these names or are mapped to
@@ -24,30 +26,19 @@ class Fit:
                vitscale fit runs.csv --law chinchilla --inputs N=params D=tokens --loss log-huber
     """
 
+    groups: ClassVar[Groups] = {
+        **COLUMN_GROUPS,
+        "The fit": ("no_center", "t_ref", "level", "resamples"),
+        "Back-tests": ("backtest", "leave_out", "along"),
+        "Any other law": ("law", "inputs", "loss", "delta", "at"),
+    }
+
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """Write the fit here as JSON, for `vitscale shape --fit`."""
     figures: Path | None = None
     """Folder to draw the star curves and the profiles of the exponents into."""
-    x: str | None = None
-    """Column of sizes (default: x)."""
-    dimension: str | None = None
-    """Column that names the dimension of each row (default: dimension)."""
-    compute: str | None = None
-    """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
-    error: str | None = None
-    """Column of errors or losses (default: error)."""
-    is_center: str | None = None
-    """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
-    model: str | None = None
-    """Column that tells trained networks apart (default: same size and seed is one network)."""
-    flops_per_unit: float | None = None
-    """Training FLOPs in one unit of the compute column, where its name does not say."""
-    metric: str | None = None
-    """In a store: which metric to fit."""
-    recipe: str | None = None
-    """In a store: which recipe_id to fit, where there are several."""
     no_center: bool = False
     """Leave the star's centre out of the fit."""
     t_ref: float | None = None
@@ -94,21 +85,25 @@ def _run_star(command: Fit) -> int:
     from vitscale.fits.report import fit_lines, isoflop_lines
     from vitscale.sources import read_source
 
-    result, table = fit_source(
-        read_source(command.source),
-        command.source,
-        columns_of(command),
-        include_center=not command.no_center,
-        t_ref=command.t_ref,
-        level=command.level,
-        resamples=command.resamples,
-    )
+    with working(f"fitting {command.source}"):
+        frame = read_source(command.source)
+        log.info("read %d rows of %d columns from %s", *frame.shape, command.source)
+        result, table = fit_source(
+            frame,
+            command.source,
+            command,
+            include_center=not command.no_center,
+            t_ref=command.t_ref,
+            level=command.level,
+            resamples=command.resamples,
+        )
     lines, content = fit_lines(result.fit, isoflop_lines(table, result.fit)), result.to_dict()
     test = None
     if command.backtest:
         from vitscale.fits.prediction.backtest import backtest_star
 
-        test = backtest_star(table, level=command.level, leave_out=command.leave_out)
+        with working("back-testing"):
+            test = backtest_star(table, level=command.level, leave_out=command.leave_out)
         lines += ["", *test.lines()]
         content |= {"backtest": test.to_dict()}
     if command.out is not None:

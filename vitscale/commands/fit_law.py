@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import log, working
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +35,10 @@ def run_law(command: "Fit") -> int:
             f"--inputs and --error"
         )
     frame = read_source(command.source)
+    log.info("read %d rows of %d columns from %s", *frame.shape, command.source)
     run = _compare if command.law == _AUTO else _fit
-    lines, content, figures = run(command, frame)
+    with working(f"fitting {command.source}"):
+        lines, content, figures = run(command, frame)
     written = []
     if command.out is not None:
         write_json(command.out, content)

@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import log, working
 
 if TYPE_CHECKING:
     from vitscale.sweeps.importers.into_store import Brought
@@ -32,6 +34,11 @@ class Import:
                vitscale import wandb --accuracy imagenet_error=val/top1 --store runs/mine
                vitscale import mlruns --map width=hidden_size --only experiment=star --store runs/mine
     """
+
+    groups: ClassVar[Groups] = {
+        "What columns mean": ("map", "set", "metric", "accuracy", "recipe", "step_unit"),
+        "Which runs": ("only", "unfinished", "every_point"),
+    }
 
     source: Positional[Path]
     """A CSV; W&B's folder, run folder or JSON; MLflow's mlruns or mlflow.db; a folder of TensorBoard logs."""
@@ -74,12 +81,15 @@ def run(command: Import) -> int:
     if command.store is None and not command.dry_run:
         raise ValueError("name the --store that takes the runs, or look at them with --dry-run")
     wish = _wish(command)
-    source = read_source(command.source, kind=command.kind, key=wish.columns.get("run"))
+    with working(f"reading {command.source}"):
+        source = read_source(command.source, kind=command.kind, key=wish.columns.get("run"))
+    log.info("found %d runs in %s", len(source.runs), source.name)
     reading = read_columns(source, wish)
     imported = measurements(source, reading, wish)
     brought = None
     if command.store is not None and not command.dry_run:
-        brought = bring(imported, Store.open(command.store, create=True))
+        with working(f"writing to {command.store}"):
+            brought = bring(imported, Store.open(command.store, create=True))
     values = _values(command, reading, imported, brought)
     output(command.json, values, lambda: _lines(command, source.name, reading, imported, brought))
     return 0

@@ -16,7 +16,7 @@ def output(as_json: bool, content: dict[str, Any], lines: Callable[[], list[str]
 
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON object; numbers that JSON lacks become null."""
-    from vitscale.fits.fit_file import finite
+    from vitscale.fits.json_numbers import finite
 
     json.dump(finite(content), sys.stdout, allow_nan=False, default=str)
     sys.stdout.write("\n")

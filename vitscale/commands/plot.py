@@ -4,11 +4,13 @@ import dataclasses
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.star_source import COLUMN_GROUPS, Columns
 
 if TYPE_CHECKING:
     from vitscale.drawing import Material
@@ -27,8 +29,8 @@ Name = Literal[
 _SAY_AFTER_S = 1.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Plot:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plot(Columns):
     """Draw every figure that a store or a table allows, and say for each other why not.
 
     SOURCE is what `vitscale fit` takes: a store, or a CSV or Parquet file whose columns have the usual names
@@ -38,6 +40,12 @@ class Plot:
                vitscale plot sovit_star_sweep.csv --compute forward_gflops --out slides --theme dark --size slide
                vitscale plot runs/laptop --out pages --only star frontier --interactive
     """
+
+    groups: ClassVar[Groups] = {
+        "The pictures": ("only", "theme", "size", "format", "interactive"),
+        **COLUMN_GROUPS,
+        "The fit": ("no_center", "level"),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
@@ -54,24 +62,6 @@ class Plot:
     interactive: bool = False
     """Also write star, frontier and optimal_shape as pages of HTML that show each run under the pointer and
     need no network (about 5 MB each)."""
-    x: str | None = None
-    """Column of sizes (default: x)."""
-    dimension: str | None = None
-    """Column that names the dimension of each row (default: dimension)."""
-    compute: str | None = None
-    """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
-    error: str | None = None
-    """Column of errors or losses (default: error)."""
-    is_center: str | None = None
-    """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
-    model: str | None = None
-    """Column that tells trained networks apart (default: same size and seed is one network)."""
-    flops_per_unit: float | None = None
-    """Training FLOPs in one unit of the compute column, where its name does not say."""
-    metric: str | None = None
-    """In a store: which metric to draw."""
-    recipe: str | None = None
-    """In a store: which recipe_id to draw, where there are several."""
     no_center: bool = False
     """Leave the star's centre out of the fit."""
     level: float = 0.95
@@ -121,20 +111,21 @@ def run(command: Plot) -> int:
 
 
 def _material(command: Plot) -> "Material":
-    from vitscale.commands.star_source import columns_of, fit_source
-    from vitscale.drawing import Columns, Material
+    from vitscale.commands.star_source import fit_source
+    from vitscale.drawing import Columns as RunColumns
+    from vitscale.drawing import Material
     from vitscale.sources import read_source, store_of
 
     columns = {name: getattr(command, name) for name in ("compute", "error", "metric", "recipe")}
     frame = read_source(command.source)
     return Material(
         frame=frame,
-        columns=Columns(**columns),
+        columns=RunColumns(**columns),
         store=store_of(command.source),
         fit=lambda: fit_source(
             frame,
             command.source,
-            columns_of(command),
+            command,
             include_center=not command.no_center,
             level=command.level,
             resamples=0,

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import quiet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Quickstart:
 def run(command: Quickstart) -> int:
     from vitscale.quickstart import quickstart
 
-    result = quickstart(command.out, workers=command.workers, quiet=command.json)
+    result = quickstart(command.out, workers=command.workers, quiet=command.json or quiet())
     if result is None:
         return 1
     output(command.json, result.to_dict(), result.lines)

@@ -2,11 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
     from vitscale.scaling.progress import Speed
@@ -30,6 +32,24 @@ class Rehearse:
     Examples:  vitscale rehearse star sovit --workers 64 --flops-per-second 4e14 --preemptions-per-hour 0.05
                vitscale rehearse grid my.toml --store runs/mine --workers 8 --price 2.5 --figure rehearsal.png
     """
+
+    groups: ClassVar[Groups] = {
+        "The machines": (
+            "workers",
+            "flops_per_second",
+            "step_overhead_seconds",
+            "compile_seconds",
+            "price",
+        ),
+        "What goes wrong": (
+            "preemptions_per_hour",
+            "notice",
+            "failures_per_hour",
+            "replacement_seconds",
+            "checkpoint_seconds",
+            "seed",
+        ),
+    }
 
     kind: Positional[Literal["star", "grid"]]
     """Which of the two."""
@@ -90,12 +110,13 @@ def run(command: Rehearse) -> int:
         checkpoint_seconds=command.checkpoint_seconds,
         seed=command.seed,
     )
-    found = rehearse(
-        plan,
-        cluster,
-        measured=store.measured_durations() if store else None,
-        resumable=store.resumable() if store else (),
-    )
+    with working(f"rehearsing {plan.name} on {command.workers} machines"):
+        found = rehearse(
+            plan,
+            cluster,
+            measured=store.measured_durations() if store else None,
+            resumable=store.resumable() if store else (),
+        )
     if command.figure is not None:
         draw(found, command.figure, command.price)
     values = {"plan": plan.name, **found.as_dict()}
@@ -151,7 +172,7 @@ def _speed(command: Rehearse, store: "Store | None", plan: "Plan") -> "Speed":
 
 
 def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
-    from vitscale.sweeps.display import clock
+    from vitscale.sweeps.words import clock
 
     report = found.report
     lines = [

@@ -3,19 +3,20 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
-from vitscale.commands.star_source import Columns, fit_source
+from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 
 if TYPE_CHECKING:
     from vitscale.report.page import Page
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report(Columns):
     """One self-contained HTML page: the shape for a budget, what speaks for it and against, what was measured,
     what it cost, and how to make it again. Needs no network, prints well.
 
@@ -28,6 +29,12 @@ class Report:
                vitscale report sovit_star_sweep.csv --compute forward_gflops --like "ViT-g/14 x 16e9"
                vitscale report runs.csv --law chinchilla --inputs N=params D=tokens --flops 1e21
     """
+
+    groups: ClassVar[Groups] = {
+        "The question": ("flops", "like", "price"),
+        **COLUMN_GROUPS,
+        "Runs of other models": ("law", "inputs"),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
@@ -47,7 +54,6 @@ class Report:
     """What the runs are described by: eq. (2) along each dimension of a star, or Chinchilla's law."""
     inputs: tuple[str, ...] = ()
     """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
-    columns: Columns = dataclasses.field(default_factory=Columns)
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -84,7 +90,7 @@ def run_report(command: Report) -> int:
     _say(f"reading {command.source}")
     frame = read_source(command.source)
     _say("fitting eq. (2) to each dimension of the star")
-    fit_file, table = fit_source(frame, command.source, command.columns, resamples=0)
+    fit_file, table = fit_source(frame, command.source, command, resamples=0)
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)
@@ -105,8 +111,11 @@ def _report_allocation(command: Report, flops: float | None) -> int:
     from vitscale.report.allocation_report import allocation_page
     from vitscale.sources import read_source
 
-    columns = {k: v for k, v in dataclasses.asdict(command.columns).items() if v is not None}
-    unused = [f"--{name.replace('_', '-')}" for name in columns if name not in ("error", "model")]
+    unused = [
+        f"--{field.name.replace('_', '-')}"
+        for field in dataclasses.fields(Columns)
+        if field.name not in ("error", "model") and getattr(command, field.name) is not None
+    ]
     if command.price is not None:
         unused.append("--price")
     if unused:
@@ -118,8 +127,8 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         read_source(command.source),
         command.law,
         inputs=command.inputs,
-        target=command.columns.error,
-        cluster=command.columns.model,
+        target=command.error,
+        cluster=command.model,
     )
     test = None
     if not command.no_backtest:

@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Reproduce:
 def run(command: Reproduce) -> int:
     from vitscale.fits.reproduce import reproduce_sovit
 
-    result = reproduce_sovit()
+    with working("fitting the published star"):
+        result = reproduce_sovit()
     written = []
     if command.figures is not None:
         from vitscale.fits import plots

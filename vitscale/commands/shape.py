@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ class ShapeFor:
                vitscale shape --fit fit.json --like "ViT-g/14 x 16e9" --emit all --out my-vit
                vitscale shape --flops 1e21 --fits shapefinder.jsonl
     """
+
+    groups: ClassVar[Groups] = {
+        "The budget, as one of": ("flops", "like"),
+        "The rule and the device": ("fit", "rule", "fits"),
+        "The model": ("patch", "image_size", "readout", "heads", "head_dim"),
+        "Rounding": ("width_multiple", "mlp_multiple"),
+    }
 
     flops: float | None = None
     """Budget in training FLOPs: 3 x forward FLOPs x images."""

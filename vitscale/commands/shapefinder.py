@@ -1,12 +1,14 @@
 """`vitscale shapefinder`."""
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import note
+from vitscale.scaling.names import suggest
 
 if TYPE_CHECKING:
     from vitscale.fits.device.capacity import Capacity
@@ -31,6 +33,24 @@ class Shapefinder:
                vitscale shapefinder --widths 768//12 1024//16,8 --depths 12 24 --mlp-dims 3072 4096
                vitscale shape --flops 1e21 --fits shapefinder.jsonl
     """
+
+    groups: ClassVar[Groups] = {
+        "Shapes": ("widths", "depths", "mlp_dims", "patch"),
+        "The training step": (
+            "recipe",
+            "image_size",
+            "batch_size",
+            "precision",
+            "readout",
+            "classes",
+            "layout",
+            "remat",
+            "micro_batches",
+            "fsdp",
+        ),
+        "The device": ("memory", "seconds"),
+        "The map": ("figure", "show"),
+    }
 
     out: Path = Path("shapefinder.jsonl")
     """File of the results, which `vitscale shape --fits` reads."""
@@ -104,7 +124,9 @@ def _check(command: Shapefinder) -> None:
     from vitscale.scaling.recipes import RECIPES
 
     if command.recipe not in RECIPES:
-        raise ValueError(f"recipe={command.recipe!r} is unknown; choose from {', '.join(RECIPES)}")
+        raise ValueError(
+            f"recipe={command.recipe!r} is unknown; {suggest(command.recipe, RECIPES)}"
+        )
     if command.classes < 1:
         raise ValueError(f"classes={command.classes} is not a whole number from 1")
     if command.seconds is not None and not command.seconds >= 0:
@@ -187,11 +209,9 @@ def _measure(
         left = len(search.open_shapes(shapes, found))
         done = open_at_first - left
         ahead = min(left * elapsed / done, max(0.0, seconds - elapsed))
-        print(
+        note(
             f"{done}/{open_at_first} shapes, {elapsed / done:.1f} s each, ETA {ahead:.0f} s; "
-            f"{one.shape}: {_outcome(one, search.conditions)}",
-            file=sys.stderr,
-            flush=True,
+            f"{one.shape}: {_outcome(one, search.conditions)}"
         )
     return found
 

@@ -3,15 +3,17 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from vitscale.commands.options import Groups
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from vitscale.fits.fit_file import FitFile
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where a table holds what, and which rows of a store are meant."""
+    """Where a table holds what, and which rows of a store are meant: fields of every command that fits a star."""
 
     x: str | None = None
     """Column of sizes (default: x)."""
@@ -34,11 +36,10 @@ class Columns:
 
 
 _OF_A_STORE = ("metric", "recipe")
+_OF_A_TABLE = tuple(f.name for f in dataclasses.fields(Columns) if f.name not in _OF_A_STORE)
 
-
-def columns_of(command: Any) -> Columns:
-    """The fields of a command that are those of `Columns`."""
-    return Columns(**{f.name: getattr(command, f.name) for f in dataclasses.fields(Columns)})
+COLUMN_GROUPS: Groups = {"Rows of a store": _OF_A_STORE, "Columns of a table": _OF_A_TABLE}
+"""Their headings in helps."""
 
 
 def fit_source(
@@ -52,8 +53,7 @@ def fit_source(
     from vitscale.fits.frame_fit import fit_frame
     from vitscale.fits.store_tables import is_store
 
-    values = dataclasses.asdict(columns)
-    mapped = {key: value for key, value in values.items() if key not in _OF_A_STORE}
+    mapped = {key: getattr(columns, key) for key in _OF_A_TABLE}
     if is_store(frame):
         given = [_flag(key) for key, value in mapped.items() if value is not None]
         if given:
@@ -63,9 +63,9 @@ def fit_source(
             )
     else:
         for key in _OF_A_STORE:
-            if values[key] is not None:
+            if getattr(columns, key) is not None:
                 raise ValueError(
-                    f"{_flag(key)} {values[key]} chooses among the rows of a store, but {name} is not "
+                    f"{_flag(key)} {getattr(columns, key)} chooses among the rows of a store, but {name} is not "
                     f"one; name its columns with --x, --compute and --error instead"
                 )
     return fit_frame(frame, metric=columns.metric, recipe=columns.recipe, columns=mapped, **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
     from vitscale.sweeps.status import StoreStatus
@@ -51,8 +52,10 @@ def run(command: Status) -> int:
     store = Store.open(command.store)
     if command.watch:
         return _watch(store, command)
-    status = store_status(store)
-    output(command.json, status.to_dict(), lambda: _lines(store, status, command))
+    with working(f"reading {store.name}"):
+        status = store_status(store)
+        lines = [] if command.json else _lines(store, status, command)
+    output(command.json, status.to_dict(), lambda: lines)
     return 1 if status.problems else 0
 
 
@@ -66,7 +69,7 @@ def _watch(store: "Store", command: Status) -> int:
     from vitscale.sweeps.status import store_status
 
     console = Console()
-    if console.is_terminal and not command.json:
+    if sys.stdout.isatty() and not command.json:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 status = store_status(store)
@@ -91,7 +94,7 @@ def _is_over(status: "StoreStatus") -> bool:
 
 
 def _summary(status: "StoreStatus") -> str:
-    from vitscale.sweeps.display import clock
+    from vitscale.sweeps.words import clock
 
     counts = [f"{status.count('done')}/{len(status.trials)} trials done"]
     for state in ("running", "failed", "diverged", "cancelled", "waiting"):

@@ -7,6 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, subcommand
 
 from vitscale.commands.output import output
+from vitscale.commands.saying import working
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,8 @@ def run(command: StoreCommand) -> int:
 def _compact(command: Compact) -> int:
     from vitscale.sweeps.store import Store
 
-    done = Store.open(command.store).compact()
+    with working(f"compacting {command.store}"):
+        done = Store.open(command.store).compact()
     values = {"compacted": done is not None} | (dataclasses.asdict(done) if done else {})
     text = "nothing to compact: no single files, or another process compacts at this moment"
     if done is not None:
@@ -110,7 +112,8 @@ def _check(command: Check) -> int:
     from vitscale.sweeps.store import Store
 
     store = Store.open(command.store)
-    problems = store.check()
+    with working(f"reading every file of {store.name}"):
+        problems = store.check()
     damaged = [{"path": str(p.path), "reason": p.reason} for p in problems]
     lines = [f"{problem.path} {problem.reason}" for problem in problems]
     if problems:
@@ -132,7 +135,8 @@ def _export(command: Export) -> int:
     kind = command.file.suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise ValueError(f"{command.file} is of an unknown kind; name a .csv or .parquet file")
-    table = Store.open(command.store).table()
+    with working(f"reading {command.store}"):
+        table = Store.open(command.store).table()
     if kind == ".csv":
         replace_text(command.file, table.to_pandas().to_csv(index=False))
     else:
@@ -158,7 +162,10 @@ def _merge(command: Merge) -> int:
     sources = [Store.open(source) for source in command.sources]
     into = Store.open(command.store, create=True)
     into.prepare()
-    done = [merge(into, source) for source in sources]
+    done = []
+    for source in sources:
+        with working(f"bringing {source.name} into {into.name}"):
+            done.append(merge(into, source))
     lines = []
     for each in done:
         lines.append(

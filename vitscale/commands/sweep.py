@@ -3,12 +3,14 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
 from vitscale.commands.engines import EngineName
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output, print_json
+from vitscale.commands.saying import log, note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -40,6 +42,16 @@ class Sweep:
                vitscale sweep star my-sweep.toml --store runs/mine --plan
                vitscale sweep auto laptop --budget 1e15 --store runs/auto --target 1.3 --compute 1e18
     """
+
+    groups: ClassVar[Groups] = {
+        "To look before spending": ("plan", "calibrate", "toml"),
+        "Where to stop": ("max_flops", "max_hours"),
+        "With auto": ("budget", "target", "compute", "rounds"),
+        "Sizes beyond the edge": ("extend", "extend_rounds", "metric"),
+        "Workers": ("workers", "threads", "pack", "checkpoint_seconds"),
+        "The training step": ("layout", "remat", "micro_batches"),
+        "On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu"),
+    }
 
     kind: Positional[Literal["star", "grid", "auto"]]
     """Which of the three."""
@@ -126,22 +138,22 @@ def run(command: Sweep) -> int:
     if command.submit:
         return _submit(command, plan)
     show_only = command.plan or command.store is None
-    from vitscale.auto import run_auto
-    from vitscale.auto_result import Auto
     from vitscale.commands.engines import engine_for
-    from vitscale.extend import Extended, refuse_unextendable
     from vitscale.scaling.execution import Execution
-    from vitscale.sweeps.display import preview_lines, preview_tables, report_lines, run_display
+    from vitscale.sweeps.display import preview_tables, run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.preview import preview
-    from vitscale.sweeps.run import Limits
+    from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import preview_lines, report_lines
 
     trackers = open_trackers(command.track)
     tracking = None
     limits = Limits(max_flops=command.max_flops, max_hours=command.max_hours)
     if command.extend:
+        from vitscale.extend import refuse_unextendable
+
         refuse_unextendable(plan, command.extend_rounds)
     goal = _goal(command, plan) if command.kind == "auto" else None
     star, coming = plan, ()
@@ -176,7 +188,7 @@ def run(command: Sweep) -> int:
             else:
                 from rich.console import Console
 
-                Console().print(preview_tables(bill))
+                Console().print(preview_tables(bill, plain=not sys.stdout.isatty()))
                 if bill.seconds is None:
                     print(
                         "how long it takes is not known; --calibrate measures it, in some seconds"
@@ -188,16 +200,19 @@ def run(command: Sweep) -> int:
             return 0
         found = store
         tracking = start_tracking(trackers, store)
+        log.info("%s: %s workers, measurements go to %s", plan.name, engine.workers, store.name)
         if not command.json:
             for line in preview_lines(bill):
-                print(line, file=sys.stderr, flush=True)
+                note(line)
 
         def run_one(plan: "Plan", limits: Limits) -> "RunReport":
-            display = None if command.json else run_display()
+            display = None if command.json or quiet() else run_display()
             return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
 
         if goal is not None:
-            report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=_say)
+            from vitscale.auto import run_auto
+
+            report = run_auto(star, run_one, found, goal, max_hours=command.max_hours, say=note)
         elif command.extend:
             report = _extended(command, plan, run_one, found, limits)
         else:
@@ -210,10 +225,11 @@ def run(command: Sweep) -> int:
         preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
-    if isinstance(report, Extended | Auto):
-        output(command.json, report.to_dict(), report.lines)
+    if isinstance(report, RunReport):
+        told = report
+        output(command.json, dataclasses.asdict(told), lambda: report_lines(told))
     else:
-        output(command.json, dataclasses.asdict(report), lambda: report_lines(report))
+        output(command.json, report.to_dict(), report.lines)
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if report.complete else 1
@@ -268,12 +284,8 @@ def _extended(
         rounds=command.extend_rounds,
         metric=command.metric,
         limits=limits,
-        say=_say,
+        say=note,
     )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _refuse_flags(command: Sweep) -> None:

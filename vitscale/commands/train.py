@@ -7,11 +7,13 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import print_json
+from vitscale.commands.saying import log, note
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -40,6 +42,12 @@ class Train:
                vitscale train width=64,depth=4,mlp_dim=256,heads=4,patch=4 --examples 1e5 2e5 --store runs/tiny
                vitscale train big-star.toml --store runs/star --fsdp 8 --multi-host
     """
+
+    groups: ClassVar[Groups] = {
+        "What to train": ("recipe", "data", "examples", "set"),
+        "The training step": ("layout", "remat", "attention", "micro_batches", "fsdp"),
+        "Over several hosts": ("multi_host", "coordinator", "hosts", "host"),
+    }
 
     what: Positional[str]
     """A named shape, sizes as width=...,depth=...,mlp_dim=...,heads=...,patch=..., or a TOML file."""
@@ -114,6 +122,7 @@ def run(command: Train) -> int:
     _prepare_weights(command.weights)
     store = Store.open(command.store, create=True)
     store.prepare()
+    log.info("%d trials, measurements go to %s", len(trials), store.name)
     tracking = start_tracking(trackers if hosts.is_first() else {}, store)
     preempted = True
     try:
@@ -260,7 +269,7 @@ def _teller(
             parts.append(f"{spent:.2e} FLOPs in {now - began:,.0f} s")
             if progress.input_wait is not None and progress.input_wait > 0.02:
                 parts.append(f"{progress.input_wait:.0%} waiting for data")
-        print(" · ".join(parts), file=sys.stderr, flush=True)
+        note(" · ".join(parts))
 
     return tell
 

@@ -1,13 +1,14 @@
 """`vitscale worker`, `vitscale resume` and `vitscale cancel`."""
 
 import dataclasses
-import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tyro.conf import Positional
 
 from vitscale.commands.engines import EngineName
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Worker:
     Examples:  vitscale worker /shared/runs/star
                vitscale worker s3://bucket/runs/star --follow --max-hours 24
     """
+
+    groups: ClassVar[Groups] = {
+        "Until when": ("follow", "max_hours"),
+        "Processes": ("workers", "threads", "pack", "checkpoint_seconds"),
+    }
 
     store: Positional[str]
     """Folder that all machines see, or s3://bucket/prefix, gs://..."""
@@ -59,6 +65,11 @@ class Resume:
     Examples:  vitscale resume runs/laptop
                vitscale resume runs/laptop --plan laptop-star --trial 0cca30473a0f
     """
+
+    groups: ClassVar[Groups] = {
+        "Processes": ("workers", "threads", "pack", "checkpoint_seconds"),
+        "On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu"),
+    }
 
     store: Positional[str]
     """Folder or address of the measurements."""
@@ -160,8 +171,9 @@ def _work(
     max_hours: float | None = None,
 ) -> int:
     from vitscale.commands.engines import engine_for, local_engine
-    from vitscale.sweeps.display import report_lines, run_display
+    from vitscale.sweeps.display import run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
+    from vitscale.sweeps.words import report_lines
     from vitscale.sweeps.work import recorded, work
 
     if not recorded(store, list(command.plan)) and not follow:
@@ -181,9 +193,9 @@ def _work(
             plans=list(command.plan),
             follow=follow,
             max_hours=max_hours,
-            display=None if command.json else run_display,
+            display=None if command.json or quiet() else run_display,
             tracking=tracking,
-            say=lambda line: None if command.json else print(line, file=sys.stderr, flush=True),
+            say=lambda line: None if command.json else note(line),
         )
     except KeyboardInterrupt:
         if not preemption.asked:

@@ -1,6 +1,5 @@
 """Columns of a table: finding the one that is meant, and refusing values that no law can take."""
 
-import difflib
 import math
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
@@ -8,6 +7,8 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
+
+from vitscale.scaling.names import nearest, suggest
 
 STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
 
@@ -35,10 +36,9 @@ def column_of(
     if given is not None:
         if given in present:
             return given
-        close = difflib.get_close_matches(given, present, n=2, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        near = suggest(given, present, listed=False)
         raise ValueError(
-            f"{flag} {given}: there is no such column; the table has {', '.join(present)}{hint}"
+            f"{flag} {given}: there is no such column; {near}the table has {', '.join(present)}"
         )
     found = [name for name in defaults if name in present]
     return found[0] if found else None
@@ -55,7 +55,7 @@ def require(
     present = [str(c) for c in frame.columns]
     hints = []
     for name in missing:
-        close = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+        close = nearest(name, present, most=1)
         hints.append(f"--{name} {close[0] if close else 'COLUMN'}")
     noun = "a column" if len(missing) == 1 else "columns"
     raise ValueError(

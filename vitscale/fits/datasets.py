@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from vitscale.scaling.names import suggest
+
 _FOLDER = Path(__file__).parent / "published"
 
 NAMES = ("sovit_star_sweep", "scaling_vit_fewshot", "chinchilla")
@@ -22,7 +24,7 @@ def path(name: str) -> Path:
     Raises `ValueError` for a name that is not in `NAMES`.
     """
     if name not in NAMES:
-        raise ValueError(f"unknown data set {name!r}; those shipped are {', '.join(NAMES)}")
+        raise ValueError(f"unknown data set {name!r}; {suggest(name, NAMES)}")
     return _FOLDER / f"{name}.csv"
 
 

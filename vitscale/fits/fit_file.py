@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from vitscale.fits.answer import Setting
 from vitscale.fits.export import replace_text
+from vitscale.fits.json_numbers import finite
 from vitscale.fits.rule import Rule, StartingPoint, rule_from_fit
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.star_start import x0_from_star
@@ -82,14 +82,3 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_text(path, text)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

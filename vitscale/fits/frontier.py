@@ -19,6 +19,7 @@ from vitscale.fits.envelope import smoothed_frontier
 from vitscale.fits.laws import DOUBLE_SATURATING, LAWS, SATURATING, Law
 from vitscale.fits.measured import TARGET_SPAN, measured
 from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.names import suggest
 
 FrontierLaw = Literal["double-saturating", "saturating"]
 Envelope = Literal["minimum", "smoothed"]
@@ -176,10 +177,11 @@ def _frontier_finder(
 
 def _refuse(law: str, envelope: str, model: np.ndarray | None) -> None:
     if law not in _LAWS:
-        raise ValueError(f"law={law!r} is unknown; choose from {', '.join(_LAWS)}")
+        raise ValueError(f"law={law!r} is unknown; {suggest(law, _LAWS)}")
     if envelope not in get_args(Envelope):
-        known = ", ".join(get_args(Envelope))
-        raise ValueError(f"envelope={envelope!r} is unknown; choose from {known}")
+        raise ValueError(
+            f"envelope={envelope!r} is unknown; {suggest(envelope, get_args(Envelope))}"
+        )
     if envelope == "smoothed" and model is None:
         raise ValueError("envelope='smoothed' needs model, the name of each run's network; give it")
 

@@ -19,6 +19,7 @@ from vitscale.fits.laws import LAWS, Law, law_named
 from vitscale.fits.loss import Loss
 from vitscale.fits.measured import refuse_not_positive
 from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.names import suggest
 
 Intervals = Literal["profile", "bootstrap", "none"]
 
@@ -131,7 +132,7 @@ def fit_law(
     chosen = law_named(law)
     if intervals not in get_args(Intervals):
         raise ValueError(
-            f"intervals={intervals!r} is unknown; choose from {', '.join(get_args(Intervals))}"
+            f"intervals={intervals!r} is unknown; {suggest(intervals, get_args(Intervals))}"
         )
     if not 0 < level < 1:
         raise ValueError(f"level={level} is not a probability; use a number such as 0.95")

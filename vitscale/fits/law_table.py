@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from vitscale.fits.columns import column_of, positive, refuse_bad, series
 from vitscale.fits.laws import LAWS, Law
+from vitscale.scaling.names import suggest
 
 _TARGETS = ["error", "loss", "Loss", "Error"]
 
@@ -41,7 +42,7 @@ def law_table(
     Raises `ValueError` for an unknown law or input, a missing column, or values no law can take.
     """
     if law not in LAWS:
-        raise ValueError(f"law={law!r} is unknown; choose from {', '.join(LAWS)}, auto")
+        raise ValueError(f"law={law!r} is unknown; {suggest(law, [*LAWS, 'auto'])}")
     mapped = _mapping(LAWS[law], inputs)
     columns = {name: _input_column(frame, LAWS[law], name, mapped) for name in LAWS[law].inputs}
     found = column_of(frame, "--error", target, _TARGETS)

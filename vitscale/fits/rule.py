@@ -14,6 +14,7 @@ from typing import Any
 from vitscale.fits.laws import SOVIT_EXPONENTS
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import CONVENTIONS, DIMENSIONS, named_shape
 
 _FLOPS_PER_FORWARD_GFLOP = 3e9
@@ -183,7 +184,7 @@ def published_rule(name: str) -> Rule:
     Its intervals are open: the paper gives none. Raises `ValueError` for an unknown name.
     """
     if name not in SOVIT_EXPONENTS:
-        raise ValueError(f"unknown rule {name!r}; choose from {', '.join(SOVIT_EXPONENTS)}")
+        raise ValueError(f"unknown rule {name!r}; {suggest(name, SOVIT_EXPONENTS)}")
     return Rule(
         start=SOVIT_X0,
         exponents={

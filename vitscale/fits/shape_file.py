@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
 
 FORMAT = "vitscale.shape"
@@ -32,8 +33,8 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         if self.readout not in get_args(Readout):
-            options = ", ".join(get_args(Readout))
-            raise ValueError(f"readout={self.readout!r} is unknown; choose from {options}")
+            options = suggest(str(self.readout), get_args(Readout))
+            raise ValueError(f"readout={self.readout!r} is unknown; {options}")
         for name, low in {"image_size": 1, "channels": 1, "classes": 0}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -134,7 +135,7 @@ def _require_keys(value: Any, keys: Sequence[str] | None, name: str) -> None:
             raise ValueError(f"{name} lacks {key!r}; it needs {', '.join(keys)}")
     for key in value:
         if key not in keys:
-            raise ValueError(f"{name} has the unknown key {key!r}; it knows {', '.join(keys)}")
+            raise ValueError(f"{name} has the unknown key {key!r}; {suggest(key, keys)}")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from vitscale.fits.intervals.interval import Profile as Profile
 from vitscale.fits.intervals.profile import optimum_objective, parameter_objective, s_objective
 from vitscale.fits.intervals.signed_root import Curve, Root, averaged_root, crossings, refine, trace
 from vitscale.fits.laws import SHAPE_LAW
+from vitscale.scaling.names import suggest
 
 Method = Literal["clustered", "independent"]
 
@@ -132,7 +133,7 @@ def parameter_interval(
     """
     if name not in SHAPE_LAW.parameters:
         raise ValueError(
-            f"name={name!r} is no parameter of eq. (2); choose from {', '.join(SHAPE_LAW.parameters)}"
+            f"name={name!r} is no parameter of eq. (2); {suggest(name, SHAPE_LAW.parameters)}"
         )
     estimate = float(getattr(best.law, name))
     anchor = estimate if estimate > 0 else _anchor(arm, best, name)
@@ -188,7 +189,7 @@ def _noise(
     arm: Arm, best: ArmEstimate, method: Method, correlation: Correlation | None
 ) -> Correlation:
     if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is unknown; choose from {', '.join(get_args(Method))}")
+        raise ValueError(f"method={method!r} is unknown; {suggest(method, get_args(Method))}")
     if method == "independent":
         return INDEPENDENT
     return correlation_of([(arm, best)]) if correlation is None else correlation

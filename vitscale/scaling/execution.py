@@ -7,6 +7,8 @@ for one thing: micro-batches draw other dropout and stochastic depth, from the s
 import dataclasses
 from typing import Literal, get_args
 
+from vitscale.scaling.names import suggest
+
 Layout = Literal["auto", "unrolled", "scanned"]
 Remat = Literal["none", "dots", "full"]
 """What a block keeps for its gradient: all ("none"), results of its dense layers, or only its input."""
@@ -47,7 +49,7 @@ class Execution:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} is unknown; choose from {', '.join(choices)}"
+                    f"{name}={getattr(self, name)!r} is unknown; {suggest(str(getattr(self, name)), choices)}"
                 )
         for name in ("micro_batches", "fsdp"):
             value = getattr(self, name)

@@ -23,7 +23,8 @@ class Progress:
 
     `step` of `total_steps` counts the steps still to be spent when the trial was started or
     resumed, trunk and cooldowns together. `loss`, `examples_per_second` and `input_wait`, the part of
-    the time that training waits for data, are `None` until known.
+    the time that training waits for data, are `None` until known. `together` counts the trials whose
+    steps these are: of several, `trial_id` is the first.
     """
 
     trial_id: str
@@ -33,6 +34,7 @@ class Progress:
     loss: float | None = None
     examples_per_second: float | None = None
     input_wait: float | None = None
+    together: int = 1
 
 
 class MeasurementSink(Protocol):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from vitscale.scaling.evaluate.names import check_evaluators
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Counting, Readout, Shape
 
 Optimizer = Literal["adamw", "adafactor"]
@@ -102,7 +103,7 @@ class Recipe:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise ValueError(f"{name}={value!r} is unknown; choose from {', '.join(choices)}")
+                raise ValueError(f"{name}={value!r} is unknown; {suggest(str(value), choices)}")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
             whole = isinstance(value, int) and not isinstance(value, bool)

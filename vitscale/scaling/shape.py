@@ -17,6 +17,8 @@ Three things change a count, and each has a name here, because papers mix them f
 import dataclasses
 from typing import Literal
 
+from vitscale.scaling.names import suggest
+
 Readout = Literal["gap", "map", "tok"]
 """How tokens become one feature: mean over tokens, attention pooling with an MLP, or a class token."""
 
@@ -231,8 +233,9 @@ def named_shape(name: str) -> Shape:
     variant, slash, patch = name.strip().partition("/")
     variant = variant.removeprefix("ViT-").replace("SoViT-", "So")
     if variant not in _VARIANTS:
+        near = suggest(variant, NAMED_VARIANTS, listed=False)
         raise ValueError(
-            f"unknown ViT {name!r}; known: {', '.join(NAMED_VARIANTS)}, followed by a patch size, "
+            f"unknown ViT {name!r}; {near}known: {', '.join(NAMED_VARIANTS)}, followed by a patch size, "
             f"such as B/16"
         )
     if not slash or not patch.isdecimal():

@@ -354,6 +354,7 @@ class _Runner:
                 loss=sum(losses) / len(losses) if losses else None,
                 examples_per_second=self._loop.examples_per_second if self._loop else None,
                 input_wait=self._loop.input_wait if self._loop else None,
+                together=len(self._trials),
             )
         )
 

@@ -31,11 +31,11 @@ A star:                                   A grid has, instead of [center] and [a
 """
 
 import dataclasses
-import difflib
 import json
 import tomllib
 from pathlib import Path
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
@@ -221,10 +221,8 @@ def _recipe(table: object) -> Recipe:
         return decode(Recipe, table, "[recipe]")
     base = table["base"]
     if not isinstance(base, str) or base not in RECIPES:
-        near = difflib.get_close_matches(str(base), RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"[recipe].base={base!r} is no named recipe; {hint}known: {', '.join(RECIPES)}"
+            f"[recipe].base={base!r} is no named recipe; {suggest(str(base), RECIPES)}"
         )
     changes = {key: value for key, value in table.items() if key != "base"}
     return decode(Recipe, dataclasses.asdict(RECIPES[base]) | changes, "[recipe]")

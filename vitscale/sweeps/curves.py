@@ -2,9 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections import Counter
+from statistics import fmean
 
+from vitscale.scaling.names import suggest
 from vitscale.sweeps.store import Store
+
+Sizes = tuple[int, int, int]
+"""Width, depth and MLP size."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -24,22 +29,22 @@ def error_curves(store: Store, metric: str | None = None) -> tuple[str, list[Cur
 
     Raises `StoreError` where a file is damaged, `ValueError` for a metric that was not measured.
     """
-    rows: Any = store.read()
-    rows = rows[rows["status"] == "ok"]
-    names = rows["metric"].value_counts()
+    columns = ["status", "metric", "width", "depth", "mlp_dim", "examples", "value"]
+    measured = [row for row in store.table().select(columns).to_pylist() if row["status"] == "ok"]
+    names = Counter(row["metric"] for row in measured)
     if metric is not None and metric not in names:
-        raise ValueError(
-            f"metric={metric!r} was not measured; there are {', '.join(sorted(names.index))}"
-        )
-    if rows.empty:
+        raise ValueError(f"metric={metric!r} was not measured; {suggest(metric, sorted(names))}")
+    if not measured:
         return metric or "", []
-    errors = [name for name in names.index if str(name).endswith("error")]
-    chosen = metric or str((errors or list(names.index))[0])
-    chosen_rows = rows[rows["metric"] == chosen]
-    curves = [
-        _curve(size, group)
-        for size, group in chosen_rows.groupby(["width", "depth", "mlp_dim"], sort=True)
-    ]
+    by_count = [name for name, _ in names.most_common()]
+    errors = [name for name in by_count if name.endswith("error")]
+    chosen = metric or (errors or by_count)[0]
+    points: dict[Sizes, dict[int, list[float]]] = {}
+    for row in measured:
+        if row["metric"] == chosen:
+            sizes = (row["width"], row["depth"], row["mlp_dim"])
+            points.setdefault(sizes, {}).setdefault(row["examples"], []).append(row["value"])
+    curves = [_curve(sizes, points[sizes]) for sizes in sorted(points)]
     return chosen, sorted(curves, key=lambda curve: curve.values[-1])
 
 
@@ -63,13 +68,12 @@ def curve_lines(metric: str, curves: list[Curve], *, most: int = 16) -> list[str
     return lines
 
 
-def _curve(size: tuple[int, int, int], group: Any) -> Curve:
-    width, depth, mlp_dim = size
-    means = group.groupby("examples")["value"].mean()
+def _curve(sizes: Sizes, values: dict[int, list[float]]) -> Curve:
+    width, depth, mlp_dim = sizes
     return Curve(
         shape=f"{width}/{depth}/{mlp_dim}",
-        examples=tuple(int(n) for n in means.index),
-        values=tuple(float(value) for value in means),
+        examples=tuple(sorted(values)),
+        values=tuple(fmean(values[examples]) for examples in sorted(values)),
     )
 
 

@@ -6,10 +6,11 @@ says.
 """
 
 import dataclasses
-import difflib
 import types
 from collections.abc import Iterable
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from vitscale.scaling.names import suggest
 
 T = TypeVar("T")
 
@@ -46,9 +47,7 @@ def refuse_unknown(table: Iterable[str], known: Iterable[str], where: str) -> No
     known = list(known)
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(known)}"
-            raise ValueError(f"{where} has no key {key!r}; {hint}")
+            raise ValueError(f"{where} has no key {key!r}; {suggest(key, known)}")
 
 
 def _value(hint: Any, value: object, name: str) -> Any:
@@ -73,6 +72,9 @@ def _value(hint: Any, value: object, name: str) -> Any:
     advice = ""
     if hint is int and isinstance(value, float) and value.is_integer():
         advice = f"; write {int(value)}"
+    if origin is Literal and isinstance(value, str):
+        near = suggest(value, get_args(hint), listed=False).strip()
+        advice = f"; {near}" if near else ""
     raise ValueError(f"{name}={value!r} is not {_expected(hint)}{advice}")
 
 

@@ -1,8 +1,10 @@
 """Plans and runs for the eyes: a live table on a terminal, plain lines in a log."""
 
+import sys
 import time
 from collections.abc import Iterable
 
+from rich.box import HEAVY_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -11,17 +13,20 @@ from rich.text import Text
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.jobs import RunState
 from vitscale.sweeps.preview import Preview, TrialCost
-from vitscale.sweeps.run import Display, RunReport
+from vitscale.sweeps.run import Display
+from vitscale.sweeps.words import preview_lines, summary_line
 
 _LINE_EVERY_S = 10.0
 _MAX_ROWS = 12
-_WORTH_SAYING_BYTES = 1e7
 
 
 def run_display(console: Console | None = None) -> Display:
     """The display that suits `console`, by default standard error: live on a terminal, else lines."""
-    console = console or Console(stderr=True)
-    return _Live(console) if console.is_terminal else _Lines(console)
+    if console is not None:
+        return _Live(console) if console.is_terminal else _Lines(console)
+    console = Console(stderr=True)
+    # FORCE_COLOR makes rich take a log for a terminal; colour is wanted there, but no redrawing.
+    return _Live(console) if sys.stderr.isatty() else _Lines(console)
 
 
 class _Live:
@@ -68,57 +73,14 @@ class _Lines:
         pass
 
 
-def summary_line(state: RunState) -> str:
-    """One line: trials, time left, cost so far."""
-    parts = [f"{state.done}/{len(state.plan.trials)} trials", f"{len(state.running)} running"]
-    if state.busy:
-        parts.append(f"{state.busy} in another run")
-    if state.failed:
-        parts.append(f"{len(state.failed)} failed")
-    eta = state.eta_seconds
-    parts.append("ETA ..." if eta is None else f"ETA {clock(eta)}")
-    parts.append(f"{clock(state.wall_seconds)} so far")
-    parts.append(f"{state.spent_flops:.3g} FLOPs")
-    if state.core_seconds:
-        parts.append(f"{state.core_seconds:.0f} core-s")
-    return ", ".join(parts)
-
-
-def report_lines(report: RunReport) -> list[str]:
-    """What a finished or interrupted run has to say."""
-    lines = [
-        f"{report.plan}: {counted(len(report.measured), 'trial')} measured in {clock(report.wall_seconds)}, "
-        f"{len(report.skipped)} done before"
-        + (f", {len(report.elsewhere)} by another run" if report.elsewhere else "")
-    ]
-    if report.cancelled:
-        lines.append(f"cancelled: {', '.join(report.cancelled)}")
-    if report.diverged:
-        lines.append(f"diverged: {', '.join(report.diverged)}")
-    for failure in report.failed:
-        lines.append(
-            f"failed: trial {failure.trial.id} ({failure.trial.shape}) after "
-            f"{counted(failure.attempts, 'attempt')}: {failure.reason}"
-        )
-        lines += [f"    {line}" for line in failure.log_tail.splitlines()]
-    if report.interrupted:
-        lines.append(
-            f"interrupted with {counted(len(report.unfinished), 'trial')} to go; the same command goes on "
-            f"from their checkpoints"
-        )
-    elif report.stopped:
-        lines.append(
-            f"stopped with {counted(len(report.unfinished), 'trial')} to go, since {report.stopped}; the same command "
-            f"goes on"
-        )
-    elif report.failed:
-        lines.append("the same command tries the failed trials again, and only those")
-    return lines
-
-
-def preview_tables(preview: Preview) -> Group:
-    """The bill of a plan as a table with a row for each shape, its totals and its warnings."""
-    table = Table(title=f"{preview.plan.name} ({preview.plan.kind})", title_justify="left")
+def preview_tables(preview: Preview, *, plain: bool = False) -> Group:
+    """The bill of a plan as a table with a row for each shape, its totals and its warnings; `plain`, without
+    lines drawn around."""
+    table = Table(
+        title=f"{preview.plan.name} ({preview.plan.kind})",
+        title_justify="left",
+        box=None if plain else HEAVY_HEAD,
+    )
     columns = (
         "width",
         "depth",
@@ -152,49 +114,6 @@ def _short(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g}{letter}"
     return f"{count:g}"
-
-
-def preview_lines(preview: Preview) -> list[str]:
-    """Totals, estimated time and warnings of a plan, one line each."""
-    durations = ", ".join(f"{d:,}" for d in preview.plan.sweep.durations)
-    lines = [
-        f"{counted(preview.trials, 'trial')}, {counted(preview.measurements, 'measurement')} "
-        f"({preview.remaining_measurements} to do), durations {durations} examples",
-        f"{preview.spent_flops:.4g} training FLOPs with shared trunks, against "
-        f"{preview.separate_flops:.4g} as separate runs: {preview.saved_fraction:.1%} saved",
-    ]
-    if preview.remaining_flops < preview.spent_flops:
-        lines.append(f"{preview.remaining_flops:.4g} training FLOPs to do")
-    if preview.seconds is not None:
-        lines.append(f"about {clock(preview.seconds)} on {preview.workers} workers")
-    if preview.checkpoint_bytes >= _WORTH_SAYING_BYTES:
-        lines.append(f"up to {_bytes(preview.checkpoint_bytes)} of checkpoints while it runs")
-    return lines + [f"warning: {warning}" for warning in preview.warnings]
-
-
-def _bytes(count: float) -> str:
-    """Bytes for the eyes."""
-    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e3:.3g} kB"
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things, in the singular where it is one."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def clock(seconds: float) -> str:
-    """A time for the eyes: 42s, 3m 05s, 2h 10m, 3d 4h."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    if days:
-        return f"{days}d {h}h"
-    if hours:
-        return f"{hours}h {m:02d}m"
-    return f"{minutes}m {s:02d}s" if minutes else f"{s}s"
 
 
 def _running_table(state: RunState) -> Table:

@@ -8,6 +8,7 @@ MLP arm lies above the optimum of every short run and gives it to 42% (to 17% wi
 import itertools
 from collections.abc import Callable, Mapping
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import DIMENSIONS
 from vitscale.sweeps.plan import GridSweep, StarSweep
@@ -47,7 +48,7 @@ def design_warnings(
     for dimension in optima or {}:
         if dimension not in DIMENSIONS:
             raise ValueError(
-                f"optima: {dimension!r} is not a dimension; choose from {', '.join(DIMENSIONS)}"
+                f"optima: {dimension!r} is not a dimension; {suggest(dimension, DIMENSIONS)}"
             )
     if isinstance(sweep, GridSweep):
         return tuple(_grid_warnings(sweep))

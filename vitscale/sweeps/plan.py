@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Recipe, Trial
 from vitscale.scaling.shape import DIMENSIONS, Shape
 
@@ -55,7 +56,7 @@ class StarSweep:
         for dimension in self.arms:
             if dimension not in DIMENSIONS:
                 raise ValueError(
-                    f"arms: {dimension!r} is not a dimension; choose from {', '.join(DIMENSIONS)}"
+                    f"arms: {dimension!r} is not a dimension; {suggest(dimension, DIMENSIONS)}"
                 )
         arms = {d: tuple(self.arms[d]) for d in DIMENSIONS if self.arms.get(d)}
         if not arms:

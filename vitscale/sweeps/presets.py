@@ -4,8 +4,8 @@ A preset is a star and a grid that belong together: `preset("sovit-star")`, `pre
 """
 
 import dataclasses
-import difflib
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
@@ -111,11 +111,7 @@ def preset(name: str) -> Plan:
     Raises `ValueError` for an unknown name, with the nearest known ones.
     """
     if name not in preset_names():
-        near = difflib.get_close_matches(name, preset_names(), n=2)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise ValueError(
-            f"unknown preset {name!r}; {hint}the presets are {', '.join(preset_names())}"
-        )
+        raise ValueError(f"unknown preset {name!r}; {suggest(name, preset_names())}")
     base, _, kind = name.rpartition("-")
     row = PRESETS[base]
     return Plan(name=name, sweep=_star(row) if kind == "star" else _grid(row))

@@ -94,9 +94,11 @@ def upgraded(table: pa.Table) -> pa.Table:
             f"has other columns than schema version 1 to {SCHEMA_VERSION}, so another version of "
             f"vitscale, or another tool, wrote it"
         )
+    if found == SCHEMA:
+        return table.replace_schema_metadata(None)
     for field in SCHEMA:
         if field.name not in found.names:
-            filled = pa.array([_ADDED[field.name]] * len(table), field.type)
+            filled = pa.repeat(pa.scalar(_ADDED[field.name], field.type), len(table))
             table = table.append_column(field, filled)
     return table.select(SCHEMA.names).cast(SCHEMA)
 

@@ -26,7 +26,11 @@ attempt failed, not to be trained, or still to come."""
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialStatus:
     """One trial: its shape (None where no plan of the store has it), durations in examples, and what it
-    costs in training FLOPs."""
+    costs in training FLOPs.
+
+    - `timed_flops`, `timed_seconds`: of all its durations, each as a run of its own, since that is what is
+      timed of them.
+    """
 
     trial_id: str
     shape: Shape | None
@@ -37,6 +41,8 @@ class TrialStatus:
     spent_flops: float
     left_flops: float
     train_seconds: float
+    timed_flops: float
+    timed_seconds: float
     reason: str = ""
     holder: Holder | None = None
 
@@ -81,10 +87,11 @@ class StoreStatus:
     def eta_seconds(self) -> float | None:
         """Time left at the speed of the measurements so far and with as many trials at once as run now; None
         where nothing runs or nothing was measured."""
-        seconds, running = sum(trial.train_seconds for trial in self.trials), self.count("running")
-        if not running or not seconds:
+        seconds, running = sum(trial.timed_seconds for trial in self.trials), self.count("running")
+        flops = sum(trial.timed_flops for trial in self.trials)
+        if not running or not seconds or not flops:
             return None
-        return self.left_flops / (self.spent_flops / seconds * running)
+        return self.left_flops / (flops / seconds * running)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -165,10 +172,11 @@ def _status(
     cancelled: bool,
     resumes: bool,
 ) -> TrialStatus:
-    missing, left = (), 0.0
+    missing, left, timed = (), 0.0, {}
     if trial is not None:
         cost = trial_cost(trial, facts, resumes=resumes)
         missing, left = cost.remaining_durations, cost.remaining_flops
+        timed = {d: each for d, each in facts.items() if each.status == "ok"}
     failures = failures_since_resumed(ended)
     state: State = "waiting"
     reason = ""
@@ -191,6 +199,8 @@ def _status(
         spent_flops=sum(each.spent_flops for each in facts.values()),
         left_flops=left,
         train_seconds=max((each.train_seconds for each in facts.values()), default=0.0),
+        timed_flops=sum(trial.train_flops(d) for d in timed) if trial is not None else 0.0,
+        timed_seconds=sum(each.train_seconds for each in timed.values()),
         reason=reason,
         holder=holder if state == "running" else None,
     )

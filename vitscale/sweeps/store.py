@@ -385,7 +385,7 @@ class Store:
         singles = [name for name in self._singles() if name not in left_out]
         manifest = self._manifest()
         known = bases.covered(self.place, manifest)
-        tables = [SCHEMA.empty_table()]
+        tables = []
         if manifest is not None:
             tables.append(bases.base_table(self.place, manifest))
         for name in singles:
@@ -393,6 +393,8 @@ class Store:
             if examples not in known.get(trial_id, ()):
                 data = self.place.read(f"measurements/{name}")
                 tables.append(self._trusted(from_bytes, data))
+        if not tables:
+            return SCHEMA.empty_table()  # for which pyarrow loads pandas
         order = [(column, "ascending") for column in ("trial_id", "examples", "metric")]
         return pa.concat_tables(tables).sort_by(order)
 

@@ -34,6 +34,7 @@ from vitscale.sweeps.engines.devices import accelerators
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
+from vitscale.sweeps.reasons import named
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict
 
@@ -175,7 +176,7 @@ def _attempt(
     except Exception as error:
         with contextlib.suppress(OSError):  # the log's disk may be full
             traceback.print_exc()
-        outcome, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
+        outcome, reason = "failed", named(error)
         if "No space left on device" in str(error):
             # Checkpoints are written by libraries with errors of their own.
             outcome = "unstorable"
@@ -209,14 +210,14 @@ def _calibrate(
         speed = calibrate([trial_from_dict(trial) for trial in trials])
     except Exception as error:
         traceback.print_exc()
-        _send(events, "error", reason=f"{type(error).__name__}: {_first_line(error)}")
+        _send(events, "error", reason=named(error))
     else:
         _send(events, "speed", **dataclasses.asdict(speed))
 
 
 def _reporter(trials: list[Trial], events: TextIO, began: float) -> OnProgress:
     """A callback that passes progress on, a few times a second and at every change of phase; that of
-    trials trained together is the progress of each."""
+    trials trained together is the progress of each, that of one tried again alone its own."""
     sent_at, sent_phase = 0.0, ""
 
     def report(progress: Progress) -> None:
@@ -225,8 +226,9 @@ def _reporter(trials: list[Trial], events: TextIO, began: float) -> OnProgress:
         if progress.phase != sent_phase or now - sent_at >= _PROGRESS_EVERY_S:
             sent_at, sent_phase = now, progress.phase
             spent = time.process_time() - began
-            for trial in trials:
-                values = dataclasses.asdict(progress) | {"trial_id": trial.id}
+            those = [trial.id for trial in trials] if progress.together > 1 else [progress.trial_id]
+            for trial_id in those:
+                values = dataclasses.asdict(progress) | {"trial_id": trial_id}
                 _send(events, "progress", core_seconds=spent, **values)
 
     return report
@@ -272,10 +274,6 @@ def _die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before we asked
         os._exit(0)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
 
 
 if __name__ == "__main__":

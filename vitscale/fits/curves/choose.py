@@ -30,6 +30,7 @@ from vitscale.fits.curves.comparison import Comparison, LawScore, Miss
 from vitscale.fits.curves.curve import FEWEST, Curve, curve_of, cut_offs
 from vitscale.fits.curves.extrapolate import Candidate, candidates
 from vitscale.fits.laws import LAWS, Law
+from vitscale.scaling.names import suggest
 
 CURVE_LAWS: tuple[str, ...] = tuple(name for name, law in LAWS.items() if len(law.inputs) == 1)
 """Names of the laws of one input, which a curve can follow."""
@@ -95,9 +96,7 @@ def _compared(curve: Curve, laws: Sequence[Law]) -> Comparison | None:
 
 def _law(name: str) -> Law:
     if name not in CURVE_LAWS:
-        raise ValueError(
-            f"law={name!r} is not a law of one input; choose from {', '.join(CURVE_LAWS)}"
-        )
+        raise ValueError(f"law={name!r} is not a law of one input; {suggest(name, CURVE_LAWS)}")
     return LAWS[name]
 
 

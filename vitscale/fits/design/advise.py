@@ -26,6 +26,7 @@ from vitscale.fits.design.networks import Network, networks_of
 from vitscale.fits.shape_law import arm_of, fit_star
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.fits.uncertainty import Interval
+from vitscale.scaling.names import suggest
 
 _ALONE: dict[str, tuple[Kind, ...]] = {
     "new sizes": ("size",),
@@ -101,12 +102,12 @@ def _refuse(
             raise ValueError(f"{name}={value!r} is not a number of training FLOPs; use e.g. 1e18")
     if dimension is not None and dimension not in measured:
         raise ValueError(
-            f"dimension={dimension!r} was not measured; choose from {', '.join(measured)}"
+            f"dimension={dimension!r} was not measured; {suggest(dimension, measured)}"
         )
     for kind in kinds or ():
         if kind not in get_args(Kind):
             raise ValueError(
-                f"kinds: {kind!r} is no kind of measurement; choose from {', '.join(get_args(Kind))}"
+                f"kinds: {kind!r} is no kind of measurement; {suggest(kind, get_args(Kind))}"
             )
 
 

@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import nnls
 
 from vitscale.fits.device.errors import left_out_error
 from vitscale.scaling.finder.record import Conditions
@@ -63,6 +62,8 @@ def _terms(shape: Shape, conditions: Conditions) -> Float[np.ndarray, " terms"]:
 def _fit(
     terms: Float[np.ndarray, "n terms"], peaks: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " terms"]:
+    from scipy.optimize import nnls  # a second to load, for few users
+
     relative = terms / peaks[:, None]
     # Columns of one size, so that the solver's tolerance means the same for all.
     scale = np.linalg.norm(relative, axis=0)

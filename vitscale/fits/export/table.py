@@ -1,7 +1,6 @@
 """What a shape can be emitted for, by name, and writing it."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from vitscale.fits.export import big_vision, huggingface, openclip, timm, trial
 from vitscale.fits.export.target import Emission, Target, Training
 from vitscale.fits.export.writing import json_text, replace_text
 from vitscale.fits.shape_file import ModelSpec, shape_json
+from vitscale.scaling.names import nearest, suggest
 
 ALL = "all"
 """Every target that can express the model."""
@@ -67,9 +67,8 @@ def targets_named(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if name in known:
             continue
-        near = difflib.get_close_matches(name.lower(), known, n=1)
-        if near:
-            raise ValueError(f"unknown target {name!r}; did you mean {near[0]!r}?")
+        if nearest(name, known):
+            raise ValueError(f"unknown target {name!r}; {suggest(name, known)}")
         raise ValueError(
             f"unknown target {name!r}; choose from {', '.join(known)}; if it is the folder to write "
             f"into, ask for --emit all --out {name}"

@@ -6,6 +6,7 @@ from vitscale.fits.laws.law import Law
 from vitscale.fits.laws.m4 import M4
 from vitscale.fits.laws.power import DOUBLE_SATURATING, M3, POWER, SATURATING
 from vitscale.fits.laws.shape import SHAPE_LAW
+from vitscale.scaling.names import suggest
 
 LAWS: dict[str, Law] = {
     law.name: law
@@ -29,5 +30,5 @@ def law_named(name: str) -> Law:
     Raises `ValueError` for an unknown one.
     """
     if name not in LAWS:
-        raise ValueError(f"law={name!r} is unknown; choose from {', '.join(LAWS)}")
+        raise ValueError(f"law={name!r} is unknown; {suggest(name, LAWS)}")
     return LAWS[name]

@@ -20,6 +20,7 @@ from vitscale.fits.prediction.backtest_result import Backtest as Backtest
 from vitscale.fits.prediction.backtest_result import Row as Row
 from vitscale.fits.prediction.misfit import spaced_cutoffs
 from vitscale.fits.prediction.prediction import CORRELATION, checked, predictor
+from vitscale.scaling.names import suggest
 
 LeaveOut = Literal["compute", "duration", "size"]
 
@@ -163,8 +164,9 @@ def backtest_star_at(
     `ValueError` where all are.
     """
     if leave_out not in get_args(LeaveOut):
-        known = ", ".join(get_args(LeaveOut))
-        raise ValueError(f"leave_out={leave_out!r} is unknown; choose from {known}")
+        raise ValueError(
+            f"leave_out={leave_out!r} is unknown; {suggest(leave_out, get_args(LeaveOut))}"
+        )
     options = {"correlation": correlation, "resamples": resamples, "seed": seed}
     rows: list[list[list[Row]]] = []
     skipped: list[str] = []

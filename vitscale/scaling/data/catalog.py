@@ -4,6 +4,7 @@ import dataclasses
 
 from vitscale.scaling.data.kinds import KINDS, is_stored
 from vitscale.scaling.data.selection import fewshot_selection, selection_of
+from vitscale.scaling.names import suggest
 from vitscale.scaling.recipe import Recipe
 
 
@@ -55,8 +56,9 @@ def check_trainable(recipe: Recipe) -> DataFacts:
             channels=recipe.channels,
         )
     if recipe.data not in CATALOG:
+        near = suggest(recipe.data.partition(":")[0], [*CATALOG, *KINDS], listed=False)
         raise ValueError(
-            f"data={recipe.data!r} is unknown; choose from {', '.join(CATALOG)}, or name images on "
+            f"data={recipe.data!r} is unknown; {near}choose from {', '.join(CATALOG)}, or name images on "
             f"disk as {', '.join(f'{kind}:PLACE' for kind in KINDS)}"
         )
     facts = CATALOG[recipe.data]

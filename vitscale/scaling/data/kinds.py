@@ -6,6 +6,7 @@ from vitscale.scaling.data.class_folders import folder_set
 from vitscale.scaling.data.npz_files import npz_set
 from vitscale.scaling.data.stored import StoredSet
 from vitscale.scaling.data.tfds_sets import tfds_set
+from vitscale.scaling.names import suggest
 
 KINDS: dict[str, Callable[[str], StoredSet]] = {
     "tfds": tfds_set,
@@ -24,7 +25,9 @@ def stored_set(data: str) -> StoredSet:
     """Facts of the data set named `data`. Raises `ValueError` where it cannot be had."""
     kind, _, place = data.partition(":")
     if not is_stored(data) or not place:
+        near = suggest(kind, KINDS, listed=False) if ":" in data else ""
         raise ValueError(
-            f"data={data!r} is unknown; name images as {', '.join(f'{kind}:PLACE' for kind in KINDS)}"
+            f"data={data!r} is unknown; {near}name images as "
+            f"{', '.join(f'{kind}:PLACE' for kind in KINDS)}"
         )
     return KINDS[kind](place)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from vitscale.scaling.names import suggest
+
 NAMES = (
     "upstream",
     "fewshot",
@@ -19,7 +21,7 @@ def check_evaluators(names: Iterable[str]) -> None:
     seen = set()
     for name in names:
         if name not in NAMES:
-            raise ValueError(f"evaluators: {name!r} is unknown; choose from {', '.join(NAMES)}")
+            raise ValueError(f"evaluators: {name!r} is unknown; {suggest(name, NAMES)}")
         if name in seen:
             raise ValueError(f"evaluators: {name!r} stands twice; name each once")
         seen.add(name)

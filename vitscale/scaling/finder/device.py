@@ -62,7 +62,7 @@ def device_memory(device: Any, devices: int = 1) -> DeviceMemory:
     limit = (device.memory_stats() or {}).get("bytes_limit")
     if limit:
         return DeviceMemory(int(limit), "device")
-    available = _machine_memory() if device.platform == "cpu" else None
+    available = machine_memory() if device.platform == "cpu" else None
     if available is None:
         raise ValueError(
             f"how much memory {device.device_kind} has is not known here; give it as --memory 16GB"
@@ -79,7 +79,7 @@ def parse_memory(text: str) -> int:
     return int(float(match[1]) * unit)
 
 
-def _machine_memory() -> int | None:
+def machine_memory() -> int | None:
     """Bytes that are free on this machine, within the limit of its container."""
     found = []
     for limit, current in _CGROUP_FILES:

@@ -24,6 +24,7 @@ from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together
+from vitscale.sweeps.reasons import first_line
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict, trial_to_dict
 
@@ -385,7 +386,7 @@ class RayEngine:
         """The attempts of a crew that lost one of its hosts."""
         lost = crew.trials
         self._let_go(crew)
-        reason = f"host {self._name(crew, host)} went away ({_first_line(error)})"
+        reason = f"host {self._name(crew, host)} went away ({first_line(error)})"
         if not crew.heard and "creation task" in str(error):
             raise RuntimeError(f"nothing can be trained on the Ray cluster: {error}")
         return [
@@ -560,7 +561,7 @@ def _connected(address: str) -> Any:
         ray.init(address=address, configure_logging=False, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ValueError(
-            f"no Ray cluster was found at {address} ({_first_line(error)}); start one with `ray start --head`, or use "
+            f"no Ray cluster was found at {address} ({first_line(error)}); start one with `ray start --head`, or use "
             f"--address local for one on this machine"
         ) from None
     if not _asks_for_a_token(ray):
@@ -608,7 +609,3 @@ def _machines(nodes: Sequence[Mapping[str, float]]) -> str:
 def _as_dict(event: Progress | Attempt) -> dict[str, Any]:
     kind = "progress" if isinstance(event, Progress) else "attempt"
     return {"event": kind, **dataclasses.asdict(event)}
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from vitscale.scaling.names import suggest
 from vitscale.sweeps.importers.foreign import ForeignRun, Source, State, state_of
 
 KEYS = ("run_id", "id", "ID", "run", "trial_id", "run_name", "Name", "name")
@@ -34,7 +35,7 @@ def table_source(
     columns = {name for _, values in rows for name in values}
     named = key if key is not None else next((name for name in KEYS if name in columns), "")
     if key and key not in columns:
-        raise ValueError(f"--map run={key}: {path} has no column {key!r}")
+        raise ValueError(f"--map run={key}: {path} has no column {key!r}; {suggest(key, columns)}")
     state = _state_column(columns, rows)
     runs = []
     for number, values in rows:

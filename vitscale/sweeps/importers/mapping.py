@@ -10,6 +10,7 @@ from typing import cast
 
 import vitscale
 from vitscale.scaling.measurement import Measurement
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
 from vitscale.sweeps.importers.fields import BadValue
 from vitscale.sweeps.importers.foreign import TRACKED, ForeignRun, Source
@@ -131,7 +132,11 @@ def measurements(source: Source, reading: Reading, wish: Wish) -> Imported:
 def _is_chosen(run: ForeignRun, wish: Wish, source: Source) -> bool:
     for column, wanted in wish.only.items():
         if column not in source.columns:
-            raise ValueError(f"--only {column}={wanted}: {source.name} has no column {column!r}")
+            near = suggest(column, source.columns, listed=False).strip()
+            raise ValueError(
+                f"--only {column}={wanted}: {source.name} has no column {column!r}; "
+                f"{near or 'name one that it has'}"
+            )
         if str(run.values.get(column, "")).strip() != wanted:
             return False
     return True

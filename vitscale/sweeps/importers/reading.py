@@ -1,11 +1,11 @@
 """Which columns of a source mean what: named by the user, or guessed and told."""
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from vitscale.scaling.names import suggest
 from vitscale.sweeps.decode import refuse_unknown
 from vitscale.sweeps.importers.fields import (
     FIELDS,
@@ -132,8 +132,7 @@ def _refuse_both(wish: Wish) -> None:
 
 def _refuse_absent(source: Source, present: list[str], column: str, flag: str) -> None:
     if column not in present:
-        near = difflib.get_close_matches(column, present, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"it has {_listed(present)}"
+        hint = suggest(column, present, listed=False).strip() or f"it has {_listed(present)}"
         raise ValueError(f"{flag}: {source.name} has no column {column!r}; {hint}")
 
 

@@ -18,6 +18,7 @@ from obstore.store import MemoryStore, from_url
 
 from vitscale.scaling.failpoints import failpoint
 from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.reasons import first_line
 
 _SCHEMES = ("s3", "gs", "az", "memory")
 
@@ -94,7 +95,7 @@ class ObjectPlace:
             raise FileExistsError(str(error)) from error
         except (exceptions.BaseError, OSError) as error:
             raise StoreError(
-                f"the store {self.name} cannot be reached or refuses ({_first_line(error)}); check its "
+                f"the store {self.name} cannot be reached or refuses ({first_line(error)}); check its "
                 f"address, your credentials and the network, and run the same command again; nothing "
                 f"measured so far is lost"
             ) from error
@@ -107,8 +108,4 @@ def _connect(url: str) -> Any:
     try:
         return from_url(url)
     except (exceptions.BaseError, ValueError) as error:
-        raise StoreError(f"{url} is not an address of a store: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+        raise StoreError(f"{url} is not an address of a store: {first_line(error)}") from error

@@ -7,6 +7,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
+from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
 
 Arrays = Mapping[str, np.ndarray]
@@ -31,8 +32,8 @@ class VitSpec:
 
     def __post_init__(self) -> None:
         if self.readout not in get_args(Readout):
-            options = ", ".join(get_args(Readout))
-            raise ValueError(f"readout={self.readout!r} is unknown; choose from {options}")
+            options = suggest(str(self.readout), get_args(Readout))
+            raise ValueError(f"readout={self.readout!r} is unknown; {options}")
         for name, low in {"image_size": 1, "channels": 1, "classes": 0}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
