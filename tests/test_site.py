@@ -10,21 +10,12 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cli_reference
 import pytest
 
 from vitscale import cli
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="session")
-def reference():
-    sys.path.insert(0, str(ROOT / "website"))
-    try:
-        import cli_reference
-    finally:
-        sys.path.pop(0)
-    return cli_reference
 
 
 def help_of(*path: str) -> str:
@@ -61,20 +52,20 @@ def all_commands(*path: str):
 
 
 @pytest.fixture(scope="session")
-def helps(reference):
+def helps():
     os.environ["COLUMNS"] = "100"
     return dict(all_commands())
 
 
-def test_every_command_has_its_section(reference, helps):
+def test_every_command_has_its_section(helps):
     assert len(helps) >= 20
-    page = reference.page()
+    page = cli_reference.page()
     missing = [path for path in helps if f"{{ #vitscale-{'-'.join(path)} }}" not in page]
     assert missing == []
 
 
-def test_every_flag_has_its_row(reference, helps):
-    sections = re.split(r"^#+ vitscale .*?\{ #vitscale-(.+?) \}$", reference.page(), flags=re.M)
+def test_every_flag_has_its_row(helps):
+    sections = re.split(r"^#+ vitscale .*?\{ #vitscale-(.+?) \}$", cli_reference.page(), flags=re.M)
     of = dict(zip(sections[1::2], sections[2::2], strict=True))
     count = 0
     for path, text in helps.items():

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import tyro
 
@@ -47,7 +47,7 @@ def commands() -> tuple[CommandHelp, ...]:
         # The only way to a parser that can be walked; uv.lock holds a tyro that has it.
         warnings.simplefilter("ignore", DeprecationWarning)
         parser = tyro.extras.get_parser(
-            Command,
+            cast(Any, Command),  # typed for functions, takes unions as tyro.cli does
             prog="vitscale",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
