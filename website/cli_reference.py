@@ -14,7 +14,8 @@ import tyro
 from vitscale.cli import Command
 
 _HIDDEN = {"-h", "--help"}
-_DEFAULT = re.compile(r"\s*\((default: .*?|required)\)$", re.DOTALL)
+# The parser's own, at the end; a sentence before it may say "(default: as for prepare)" too.
+_DEFAULT = re.compile(r"\s*\((default: (?:[^()]|\([^()]*\))*|required)\)$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,8 +77,8 @@ def _argument(action: Any) -> Argument:
     text = " ".join((action.help or "").split())
     found = _DEFAULT.search(text)
     default = found[1].removeprefix("default: ") if found else ""
-    if "(default:" in text[: found.start() if found else None] or default == "None":
-        # What stands for None is said in words, or is "not at all".
+    if default in ("None", "False"):
+        # What stands for None is said in words, or is "not at all"; a switch is off.
         default = ""
     metavar = action.metavar
     value = " ".join(metavar) if isinstance(metavar, tuple) else metavar or ""
