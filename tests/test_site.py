@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import cli_reference
 import pytest
+from doc_pages import parse
 
 from vitscale import cli
 
@@ -75,6 +77,20 @@ def test_every_flag_has_its_row(helps):
         documented = set(re.findall(r"`(--[a-z-]+)`", " ".join(rows)))
         assert flags - documented == set(), f"vitscale {' '.join(path)}"
     assert count > 150
+
+
+def test_the_examples_of_every_help_are_commands():
+    count = 0
+    for command in cli_reference.commands():
+        for example in cli_reference.split_examples(command.description)[1]:
+            arguments = shlex.split(example)
+            assert arguments[0] == "vitscale", example
+            try:
+                parse(arguments[1:])
+            except SystemExit as refused:
+                pytest.fail(f"`{example}` is refused ({refused})")
+            count += 1
+    assert count > 25
 
 
 def test_every_command_is_told_of_by_a_page_that_someone_wrote(helps):

@@ -120,7 +120,7 @@ def _section(command: CommandHelp) -> list[str]:
     name = " ".join(command.path)
     depth = "#" * (1 + len(command.path))
     lines = [f"{depth} vitscale {name} {{ #{_anchor(command.path)} }}", ""]
-    text, examples = _split_examples(command.description)
+    text, examples = split_examples(command.description)
     lines += [_escaped(text), ""]
     if command.subcommands:
         names = (f"[`{n}`](#{_anchor((*command.path, n))})" for n in command.subcommands)
@@ -142,7 +142,7 @@ def _row(argument: Argument) -> str:
     return f"| {names} | {value} | {default} | {_escaped(argument.help)} |"
 
 
-def _split_examples(description: str) -> tuple[str, list[str]]:
+def split_examples(description: str) -> tuple[str, list[str]]:
     """The text of a help, and its examples as one command a line."""
     text, _, examples = re.sub(r"\bExamples?:[ \n]", "\0", description, count=1).partition("\0")
     commands = re.split(r"\n\s*(?=vitscale )", examples.strip())
