@@ -18,7 +18,7 @@ TO_RUN = [
         block.language in doc_blocks.RUN and not block.not_run for block in doc_blocks.blocks(page)
     )
 ]
-MOST_NOT_RUN = 12
+MOST_NOT_RUN = 6
 
 
 @pytest.mark.slow
