@@ -97,17 +97,14 @@ def _mlflow(folder: Path) -> None:
 
 
 def _tensorboard(folder: Path) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
-    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary import Writer
 
     names = {"w192": "vit_tiny_patch16_224", "w384": "vit_small_patch16_224"}
     for name, (_, error) in _RUNS.items():
         own = folder / "logs" / name
-        writer = EventFileWriter(str(own))
+        writer = Writer(str(own))
         for step in (_LAST // 2, _LAST):
-            value = Summary.Value(tag="val/loss", simple_value=5 * error * (_LAST / step) ** 0.5)
-            writer.add_event(Event(step=step, summary=Summary(value=[value])))
+            writer.add_scalar("val/loss", 5 * error * (_LAST / step) ** 0.5, step)
         writer.close()
         told = {"model": names[name], "batch_size": 1024, "max_steps": _LAST, "lr": 1e-3}
         (own / "hparams.yaml").write_text(yaml.safe_dump(told))

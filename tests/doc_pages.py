@@ -1,9 +1,12 @@
-"""A page's code blocks, run one after the other."""
+"""A page's code blocks, run one after the other; and commands read, but not run."""
 
 from pathlib import Path
 
 import doc_blocks
+import tyro
 from doc_givens import GIVEN
+
+from vitscale.cli import Command
 
 
 def run_page(page: str, folder: Path) -> None:
@@ -18,3 +21,12 @@ def run_page(page: str, folder: Path) -> None:
             GIVEN[name](here, home)
         if block.not_run is None:
             doc_blocks.run_block(block, here, env)
+
+
+def parse(arguments: list[str]) -> None:
+    """Read the arguments of a command as `vitscale` does; raises `SystemExit` where it would refuse them."""
+    tyro.cli(
+        Command,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+    )

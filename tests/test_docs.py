@@ -34,3 +34,12 @@ def test_the_readme_opens_with_a_picture_and_two_commands():
     first = text.index("pip install uv && uv run vitscale quickstart")
     second = text.index("pip install uv && uv run pytest")
     assert picture < first < second
+
+
+def test_the_page_on_trust_has_every_flag():
+    source = (PACKAGE / "fits" / "identify.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'code=f?"(?:\{parameter\.name\}_)?(\w+)"', source))
+    assert len(codes) >= 10
+    page = (MAP.parent / "trust.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (?!it says|---).+? \| `(?:a_)?(\w+)`.* \|$", page, re.MULTILINE)
+    assert set(table) == codes

@@ -5,10 +5,8 @@ import re
 import doc_blocks
 import doc_pages
 import pytest
-import tyro
 from doc_givens import GIVEN
-
-from vitscale.cli import Command
+from doc_pages import parse
 
 PAGES = {str(page.relative_to(doc_blocks.ROOT)): page for page in doc_blocks.pages()}
 BLOCKS = [block for page in PAGES.values() for block in doc_blocks.blocks(page)]
@@ -20,19 +18,13 @@ TO_RUN = [
         block.language in doc_blocks.RUN and not block.not_run for block in doc_blocks.blocks(page)
     )
 ]
-MOST_NOT_RUN = 12
+MOST_NOT_RUN = 6
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TO_RUN)
 def test_every_command_runs(page, tmp_path):
     doc_pages.run_page(page, tmp_path)
-
-
-def parse(arguments):
-    tyro.cli(
-        Command, args=arguments, config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    )
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.place)

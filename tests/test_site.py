@@ -5,26 +5,19 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cli_reference
 import pytest
+from doc_pages import parse
 
 from vitscale import cli
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="session")
-def reference():
-    sys.path.insert(0, str(ROOT / "website"))
-    try:
-        import cli_reference
-    finally:
-        sys.path.pop(0)
-    return cli_reference
 
 
 def help_of(*path: str) -> str:
@@ -61,20 +54,20 @@ def all_commands(*path: str):
 
 
 @pytest.fixture(scope="session")
-def helps(reference):
+def helps():
     os.environ["COLUMNS"] = "100"
     return dict(all_commands())
 
 
-def test_every_command_has_its_section(reference, helps):
+def test_every_command_has_its_section(helps):
     assert len(helps) >= 20
-    page = reference.page()
+    page = cli_reference.page()
     missing = [path for path in helps if f"{{ #vitscale-{'-'.join(path)} }}" not in page]
     assert missing == []
 
 
-def test_every_flag_has_its_row(reference, helps):
-    sections = re.split(r"^#+ vitscale .*?\{ #vitscale-(.+?) \}$", reference.page(), flags=re.M)
+def test_every_flag_has_its_row(helps):
+    sections = re.split(r"^#+ vitscale .*?\{ #vitscale-(.+?) \}$", cli_reference.page(), flags=re.M)
     of = dict(zip(sections[1::2], sections[2::2], strict=True))
     count = 0
     for path, text in helps.items():
@@ -84,6 +77,20 @@ def test_every_flag_has_its_row(reference, helps):
         documented = set(re.findall(r"`(--[a-z-]+)`", " ".join(rows)))
         assert flags - documented == set(), f"vitscale {' '.join(path)}"
     assert count > 150
+
+
+def test_the_examples_of_every_help_are_commands():
+    count = 0
+    for command in cli_reference.commands():
+        for example in cli_reference.split_examples(command.description)[1]:
+            arguments = shlex.split(example)
+            assert arguments[0] == "vitscale", example
+            try:
+                parse(arguments[1:])
+            except SystemExit as refused:
+                pytest.fail(f"`{example}` is refused ({refused})")
+            count += 1
+    assert count > 25
 
 
 def test_every_command_is_told_of_by_a_page_that_someone_wrote(helps):

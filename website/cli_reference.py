@@ -7,14 +7,15 @@ import dataclasses
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import tyro
 
 from vitscale.cli import Command
 
 _HIDDEN = {"-h", "--help"}
-_DEFAULT = re.compile(r"\s*\((default: .*?|required)\)$", re.DOTALL)
+# The parser's own, at the end; a sentence before it may say "(default: as for prepare)" too.
+_DEFAULT = re.compile(r"\s*\((default: (?:[^()]|\([^()]*\))*|required)\)$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ def commands() -> tuple[CommandHelp, ...]:
         # The only way to a parser that can be walked; uv.lock holds a tyro that has it.
         warnings.simplefilter("ignore", DeprecationWarning)
         parser = tyro.extras.get_parser(
-            Command,
+            cast(Any, Command),  # typed for functions, takes unions as tyro.cli does
             prog="vitscale",
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         )
@@ -76,8 +77,8 @@ def _argument(action: Any) -> Argument:
     text = " ".join((action.help or "").split())
     found = _DEFAULT.search(text)
     default = found[1].removeprefix("default: ") if found else ""
-    if "(default:" in text[: found.start() if found else None] or default == "None":
-        # What stands for None is said in words, or is "not at all".
+    if default in ("None", "False"):
+        # What stands for None is said in words, or is "not at all"; a switch is off.
         default = ""
     metavar = action.metavar
     value = " ".join(metavar) if isinstance(metavar, tuple) else metavar or ""
@@ -119,7 +120,7 @@ def _section(command: CommandHelp) -> list[str]:
     name = " ".join(command.path)
     depth = "#" * (1 + len(command.path))
     lines = [f"{depth} vitscale {name} {{ #{_anchor(command.path)} }}", ""]
-    text, examples = _split_examples(command.description)
+    text, examples = split_examples(command.description)
     lines += [_escaped(text), ""]
     if command.subcommands:
         names = (f"[`{n}`](#{_anchor((*command.path, n))})" for n in command.subcommands)
@@ -141,7 +142,7 @@ def _row(argument: Argument) -> str:
     return f"| {names} | {value} | {default} | {_escaped(argument.help)} |"
 
 
-def _split_examples(description: str) -> tuple[str, list[str]]:
+def split_examples(description: str) -> tuple[str, list[str]]:
     """The text of a help, and its examples as one command a line."""
     text, _, examples = re.sub(r"\bExamples?:[ \n]", "\0", description, count=1).partition("\0")
     commands = re.split(r"\n\s*(?=vitscale )", examples.strip())

@@ -1,6 +1,6 @@
 """The same trial on one device or many, whole batches or parts, one host or two: the same losses.
 
-docs/training.md has the commands of several hosts.
+docs/training.md and docs/tpu.md have the commands of several hosts.
 """
 
 import json

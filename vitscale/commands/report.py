@@ -1,7 +1,6 @@
 """`vitscale report` and `vitscale demo`."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -9,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import note
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 
 if TYPE_CHECKING:
@@ -87,9 +87,9 @@ def run_report(command: Report) -> int:
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
-    _say(f"reading {command.source}")
+    note(f"reading {command.source}")
     frame = read_source(command.source)
-    _say("fitting eq. (2) to each dimension of the star")
+    note("fitting eq. (2) to each dimension of the star")
     fit_file, table = fit_source(frame, command.source, command, resamples=0)
     backtest = None
     if not command.no_backtest:
@@ -99,7 +99,7 @@ def run_report(command: Report) -> int:
         flops=flops,
         backtest=backtest,
         price=command.price,
-        say=_say,
+        say=note,
     )
     return _written(page, command.out, show=command.open, as_json=command.json)
 
@@ -122,7 +122,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         raise ValueError(
             f"{', '.join(unused)} is for a star, not for --law chinchilla; leave it out"
         )
-    _say(f"reading {command.source}")
+    note(f"reading {command.source}")
     table = law_table(
         read_source(command.source),
         command.law,
@@ -132,7 +132,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
     )
     test = None
     if not command.no_backtest:
-        _say("leaving out the largest runs and predicting them (--no-backtest to leave it)")
+        note("leaving out the largest runs and predicting them (--no-backtest to leave it)")
         try:
             test = backtest(
                 command.law,
@@ -144,9 +144,9 @@ def _report_allocation(command: Report, flops: float | None) -> int:
                 along_name=f"{table.columns['N']} x {table.columns['D']}",
             )
         except ValueError as error:
-            _say(f"no back-test: {error}")
+            note(f"no back-test: {error}")
     page = allocation_page(
-        command.source, table, flops=flops, backtest=test, inputs=command.inputs, say=_say
+        command.source, table, flops=flops, backtest=test, inputs=command.inputs, say=note
     )
     return _written(page, command.out, show=command.open, as_json=command.json)
 
@@ -155,19 +155,19 @@ def run_demo(command: Demo) -> int:
     from vitscale.report.published import published_page
 
     _refuse_other_names(command.out)
-    _say("fitting the published star sweep of Getting ViT in Shape")
-    page = published_page(say=_say)
+    note("fitting the published star sweep of Getting ViT in Shape")
+    page = published_page(say=note)
     return _written(page, command.out, show=not command.no_open, as_json=command.json)
 
 
 def _backtest(table: Any, level: float) -> Any:
     from vitscale.fits.prediction.backtest import backtest_star
 
-    _say("leaving out the largest runs and predicting them (--no-backtest to leave it)")
+    note("leaving out the largest runs and predicting them (--no-backtest to leave it)")
     try:
         return backtest_star(table, level=level)
     except ValueError as error:
-        _say(f"no back-test: {error}")
+        note(f"no back-test: {error}")
         return None
 
 
@@ -186,14 +186,10 @@ def _written(page: "Page", path: Path, *, show: bool, as_json: bool) -> int:
     }
     output(as_json, content, lambda: [*page_text(page), f"wrote {path}"])
     if show and not webbrowser.open(path.resolve().as_uri()):
-        _say(f"no browser here; open {path} in one")
+        note(f"no browser here; open {path} in one")
     return 0
 
 
 def _refuse_other_names(path: Path) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out {path} is to be an HTML page; call it {path.with_suffix('.html')}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -27,7 +27,8 @@ class ShapeFor:
         "The budget, as one of": ("flops", "like"),
         "The rule and the device": ("fit", "rule", "fits"),
         "The model": ("patch", "image_size", "readout", "heads", "head_dim"),
-        "Rounding": ("width_multiple", "mlp_multiple"),
+        "Rounding": ("hardware", "width_multiple", "mlp_multiple"),
+        "Files for a framework": ("emit", "out", "classes", "recipe", "data"),
     }
 
     flops: float | None = None
