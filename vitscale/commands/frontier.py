@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
 
@@ -19,6 +20,12 @@ class Frontier:
     Examples:  vitscale frontier runs/laptop --figure frontier.png
                vitscale frontier runs.csv --compute gpu_hours --error val_loss --model name
     """
+
+    groups: ClassVar[Groups] = {
+        "Rows of a store": ("metric", "recipe"),
+        "Columns of a table": ("compute", "error", "model", "size"),
+        "The law": ("law", "envelope", "level", "resamples"),
+    }
 
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
