@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import doc_blocks
-import tyro
 from doc_givens import GIVEN
 
-from vitscale.cli import Command
+from vitscale import cli
 
 
 def run_page(page: str, folder: Path) -> None:
@@ -24,9 +23,5 @@ def run_page(page: str, folder: Path) -> None:
 
 
 def parse(arguments: list[str]) -> None:
-    """Read the arguments of a command as `vitscale` does; raises `SystemExit` where it would refuse them."""
-    tyro.cli(
-        Command,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
+    """Read the arguments of a command as `vitscale` does; raises `ValueError` where it would refuse them."""
+    cli.read(arguments)

@@ -1,7 +1,6 @@
 """Notebooks are pairs without outputs, numbered and small, and run on the user's own runs.
 
-`pytest --nbmake notebooks` runs them as they are.
-"""
+`pytest --nbmake notebooks` runs them as they are. docs/notebooks.md tells of them."""
 
 import ast
 import json
@@ -14,10 +13,9 @@ from typing import Any
 import jupytext
 import pandas as pd
 import pytest
-import tyro
 from matplotlib.figure import Figure
 
-from vitscale.cli import Command
+from vitscale import cli
 from vitscale.fits.datasets import load_sovit_star
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine
 from vitscale.sweeps.presets import preset
@@ -105,11 +103,7 @@ def test_the_commands_that_do_the_same_are_commands(path):
     assert commands
     for program, *arguments in commands:
         assert program == "vitscale"
-        tyro.cli(
-            Command,
-            args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
+        cli.read(arguments)
 
 
 @pytest.fixture(scope="module")

@@ -88,14 +88,36 @@ def run(words: Sequence[str]) -> int:
     name, *rest = words
     if name == "help":
         return run([*rest, "--help"])
-    entry = next((each for each in COMMANDS if each.name == name), None)
-    if entry is None:
+    try:
+        entry = _entry(name)
+    except ValueError as error:
+        return _refuse(str(error))
+    return _run_command(entry, rest, asked)
+
+
+def read(words: Sequence[str]) -> Any:
+    """The command that the words say, without running it: an instance of its dataclass.
+
+    Raises `ValueError`, in one sentence, where `run` would refuse the words.
+    """
+    from vitscale.commands.usage import parse
+
+    words, _ = _take_flags_of_all(words)
+    if not words:
+        raise ValueError("name a command")
+    entry = _entry(words[0])
+    return parse(entry.load()[0], words[1:], f"vitscale {entry.name}")
+
+
+def _entry(name: str) -> Entry:
+    found = next((each for each in COMMANDS if each.name == name), None)
+    if found is None:
         from vitscale.scaling.names import suggest
 
         what = "option" if name.startswith("-") else "command"
         near = suggest(name, [each.name for each in COMMANDS], listed=False)
-        return _refuse(f"there is no {what} {name}; {near}see vitscale --help")
-    return _run_command(entry, rest, asked)
+        raise ValueError(f"there is no {what} {name}; {near}see vitscale --help")
+    return found
 
 
 _FLAGS_OF_ALL = {

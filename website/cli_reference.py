@@ -3,91 +3,29 @@
 `uv run --group docs mkdocs build` calls `page()`; nothing of it is written by hand.
 """
 
-import dataclasses
 import re
-import warnings
 from collections.abc import Iterator
-from typing import Any, cast
 
-import tyro
+from vitscale.cli import COMMANDS
+from vitscale.commands.help import shown_default
+from vitscale.commands.options import Described, Option, describe
 
-from vitscale.cli import Command
-
-_HIDDEN = {"-h", "--help"}
-# The parser's own, at the end; a sentence before it may say "(default: as for prepare)" too.
-_DEFAULT = re.compile(r"\s*\((default: (?:[^()]|\([^()]*\))*|required)\)$")
+Path = tuple[str, ...]
+"""A command in full, such as ("data", "prepare")."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Argument:
-    """One argument of a command.
-
-    `names` is empty where it is positional; `value` says what it takes ("" for a switch); `default`
-    is "required", or what holds where it is not given.
-    """
-
-    names: tuple[str, ...]
-    value: str
-    default: str
-    help: str
+def commands() -> dict[Path, Described]:
+    """Every command below `vitscale`, each before those that it consists of."""
+    return {
+        path: found for entry in COMMANDS for path, found in _below(entry.load()[0], (entry.name,))
+    }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CommandHelp:
-    """A command, such as `("data", "prepare")`, with the paragraphs of its help."""
-
-    path: tuple[str, ...]
-    description: str
-    arguments: tuple[Argument, ...]
-    subcommands: tuple[str, ...]
-
-
-def commands() -> tuple[CommandHelp, ...]:
-    """Every command below `vitscale`, each before its subcommands."""
-    with warnings.catch_warnings():
-        # The only way to a parser that can be walked; uv.lock holds a tyro that has it.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(
-            cast(Any, Command),  # typed for functions, takes unions as tyro.cli does
-            prog="vitscale",
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
-    return tuple(_below(parser, ()))
-
-
-def _below(parser: Any, path: tuple[str, ...]) -> Iterator[CommandHelp]:
-    arguments, children = [], {}
-    for action in parser._actions:
-        if isinstance(action.choices, dict):
-            children = action.choices
-        elif not _HIDDEN & set(action.option_strings):
-            arguments.append(_argument(action))
-    if path:
-        yield CommandHelp(
-            path=path,
-            description=(parser.description or "").strip(),
-            arguments=tuple(arguments),
-            subcommands=tuple(children),
-        )
-    for name, child in children.items():
-        yield from _below(child, (*path, name))
-
-
-def _argument(action: Any) -> Argument:
-    text = " ".join((action.help or "").split())
-    found = _DEFAULT.search(text)
-    default = found[1].removeprefix("default: ") if found else ""
-    if default in ("None", "False"):
-        # What stands for None is said in words, or is "not at all"; a switch is off.
-        default = ""
-    metavar = action.metavar
-    value = " ".join(metavar) if isinstance(metavar, tuple) else metavar or ""
-    return Argument(
-        names=tuple(action.option_strings),
-        value=re.sub(r"\{None\}\|", "", value).replace("{None,", "{"),
-        default=default,
-        help=text[: found.start()] if found else text,
-    )
+def _below(command: type, path: Path) -> Iterator[tuple[Path, Described]]:
+    found = describe(command)
+    yield path, found
+    for name, action in found.actions.items():
+        yield from _below(action, (*path, name))
 
 
 def page() -> str:
@@ -102,56 +40,43 @@ def page() -> str:
         "| command | what it does |",
         "| --- | --- |",
     ]
-    for command in found:
-        name = " ".join(command.path)
-        first = _escaped(_first_sentence(command.description))
-        lines.append(f"| [`vitscale {name}`](#{_anchor(command.path)}) | {first} |")
+    for path, command in found.items():
+        name = " ".join(path)
+        lines.append(f"| [`vitscale {name}`](#{_anchor(path)}) | {_escaped(command.summary)} |")
     lines += [
         "",
-        "Exit codes: 0 done; 1 something failed while it ran; 2 the input was refused, and nothing is "
-        "half-written; 75 asked to go (SIGTERM), with everything saved.",
+        "Every command also takes `--quiet`, `--verbose`, `--debug` and `--help`. Exit codes: 0 done; 1 something failed while it "
+        "ran; 2 the input was refused, and nothing is half-written; 75 asked to go (SIGTERM), with everything saved; 130 "
+        "interrupted from the keyboard; 143 ended by SIGTERM.",
     ]
-    for command in found:
-        lines += ["", *_section(command)]
+    for path, command in found.items():
+        lines += ["", *_section(path, command)]
     return "\n".join(lines) + "\n"
 
 
-def _section(command: CommandHelp) -> list[str]:
-    name = " ".join(command.path)
-    depth = "#" * (1 + len(command.path))
-    lines = [f"{depth} vitscale {name} {{ #{_anchor(command.path)} }}", ""]
-    text, examples = split_examples(command.description)
-    lines += [_escaped(text), ""]
-    if command.subcommands:
-        names = (f"[`{n}`](#{_anchor((*command.path, n))})" for n in command.subcommands)
+def _section(path: Path, command: Described) -> list[str]:
+    lines = [f"{'#' * (1 + len(path))} vitscale {' '.join(path)} {{ #{_anchor(path)} }}", ""]
+    for paragraph in (command.summary, *command.paragraphs):
+        lines += [_escaped(" ".join(paragraph.split())), ""]
+    if command.actions:
+        names = (f"[`{name}`](#{_anchor((*path, name))})" for name in command.actions)
         lines += ["One of " + ", ".join(names) + ".", ""]
-    if examples:
-        lines += ["```text", *examples, "```", ""]
-    if command.arguments:
+    if command.examples:
+        lines += ["```text", *command.examples, "```", ""]
+    if command.options:
         lines += ["| argument | value | default | what it does |", "| --- | --- | --- | --- |"]
-        lines += [_row(argument) for argument in command.arguments]
+        lines += [_row(option) for option in command.options]
     return lines
 
 
-def _row(argument: Argument) -> str:
-    names = ", ".join(f"`{name}`" for name in argument.names) or "positional"
-    value = f"`{argument.value}`".replace("|", "\\|") if argument.value else ""
-    default = argument.default
-    if default and default != "required":
+def _row(option: Option) -> str:
+    names = ", ".join(f"`{flag}`" for flag in option.flags) or f"`{option.metavar}`"
+    value = ", ".join(option.choices) or option.metavar
+    value = f"`{value}{' ...' if option.several else ''}`" if value else ""
+    default = "required" if option.required else shown_default(option)
+    if default not in ("", "required"):
         default = f"`{default}`"
-    return f"| {names} | {value} | {default} | {_escaped(argument.help)} |"
-
-
-def split_examples(description: str) -> tuple[str, list[str]]:
-    """The text of a help, and its examples as one command a line."""
-    text, _, examples = re.sub(r"\bExamples?:[ \n]", "\0", description, count=1).partition("\0")
-    commands = re.split(r"\n\s*(?=vitscale )", examples.strip())
-    return text.strip(), [" ".join(command.split()) for command in commands if command]
-
-
-def _first_sentence(description: str) -> str:
-    paragraph = " ".join(description.split("\n\n")[0].split())
-    return re.split(r"(?<=[.:]) (?=[A-Z])", paragraph)[0]
+    return f"| {names} | {value} | {default} | {_escaped(option.help)} |"
 
 
 def _anchor(path: tuple[str, ...]) -> str:

@@ -78,10 +78,15 @@ def _helped(option: Option) -> str:
         text = f"{text} One of {', '.join(option.choices)}."
     if option.required:
         return f"{text} (required)" if option.flags else text
-    if option.default in (None, False, (), "") or "default" in text:
-        return text
-    shown = f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
-    return f"{text} (default: {shown})"
+    default = "" if "default" in text else shown_default(option)
+    return f"{text} (default: {default})" if default else text
+
+
+def shown_default(option: Option) -> str:
+    """What it is where it is not given; nothing where that is said in words, or is nothing."""
+    if option.required or option.default in (None, False, (), ""):
+        return ""
+    return f"{option.default:g}" if isinstance(option.default, float) else str(option.default)
 
 
 def _example(command: str, columns: int) -> list[str]:
