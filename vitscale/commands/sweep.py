@@ -250,8 +250,10 @@ def _speed(
 
 def _submit(command: Sweep, plan: "Plan") -> int:
     """Record the plan for workers."""
+    from vitscale.scaling.data.catalog import check_trainable
     from vitscale.sweeps.config import plan_to_toml
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     if command.store is None or command.plan:
         raise ValueError(
@@ -260,11 +262,15 @@ def _submit(command: Sweep, plan: "Plan") -> int:
     store = Store.open(command.store, create=True)
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
+    try:
+        check_trainable(plan.trials[0].recipe)
+    except ValueError as error:
+        note(f"warning: workers on this machine will leave the plan to others: {error}")
     output(
         command.json,
         {"store": store.name, "plan": plan.name, "trials": len(plan.trials)},
         lambda: [
-            f"{plan.name} is in {store.name}: {len(plan.trials)} trials; train them, on as many machines "
+            f"{plan.name} is in {store.name}: {counted(len(plan.trials), 'trial')}; train them, on as many machines "
             f"as you like, with: vitscale worker {store.name}"
         ],
     )

@@ -12,6 +12,9 @@ from vitscale.commands.saying import note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
+    from vitscale.scaling.recipe import Trial
+    from vitscale.sweeps.engines.local import LocalEngine
+    from vitscale.sweeps.engines.ray import RayEngine
     from vitscale.sweeps.run import RunReport
     from vitscale.sweeps.store import Store
 
@@ -24,7 +27,8 @@ class Worker:
     takes trials that nobody holds, and takes over those of workers that die. Submit plans with
     `vitscale sweep ... --store STORE --submit`.
 
-    Exit codes: 0 all is done, 1 something failed or is left, 75 asked to go (SIGTERM), with all work saved.
+    Exit codes: 0 all is done but for what is cancelled, 1 something failed or is left (trials whose data this
+    machine has not, for one), 75 asked to go (SIGTERM), with all work saved.
 
     Examples:  vitscale worker /shared/runs/star
                vitscale worker s3://bucket/runs/star --follow --max-hours 24
@@ -133,12 +137,17 @@ def run_worker(command: Worker) -> int:
 def run_resume(command: Resume) -> int:
     from vitscale.sweeps.attempts import resume
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     store = Store.open(command.store)
     store.prepare()
-    resume(store, _named_trials(store, command.plan, command.trial))
+    resumed = resume(store, _named_trials(store, command.plan, command.trial))
     if command.mark_only:
-        output(command.json, {"store": store.name}, lambda: ["marked; its workers take them up"])
+        marked = f"{counted(len(resumed), 'trial')} marked; the workers of the store take them up"
+        lines = [
+            marked if resumed else "nothing to resume: no such trial has failed or is cancelled"
+        ]
+        output(command.json, {"store": store.name, "resumed": resumed}, lambda: lines)
         return 0
     return _work(store, command)
 
@@ -196,6 +205,7 @@ def _work(
             display=None if command.json or quiet() else run_display,
             tracking=tracking,
             say=lambda line: None if command.json else note(line),
+            unusable=lambda trial: _unusable(engine, trial),
         )
     except KeyboardInterrupt:
         if not preemption.asked:
@@ -204,14 +214,26 @@ def _work(
         preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+    again = f"try them again with: vitscale resume {store.name}"
+    if isinstance(command, Resume):
+        again = "the same command tries the failed trials again, and only those"
     output(
         command.json,
         {"runs": [dataclasses.asdict(report) for report in reports]},
-        lambda: [line for report in reports for line in report_lines(report)],
+        lambda: [line for report in reports for line in report_lines(report, again=again)],
     )
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if all(report.complete for report in reports) else 1
+
+
+def _unusable(engine: "LocalEngine | RayEngine", trial: "Trial") -> str:
+    """Why a trial cannot be trained here, or nothing."""
+    try:
+        engine.check(trial)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:

@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from vitscale.sweeps.store import Store
@@ -64,12 +64,15 @@ def record_attempt(
     store.place.put(key, json.dumps(dataclasses.asdict(attempt), indent=1).encode())
 
 
-def attempts(store: Store) -> dict[str, list[EndedAttempt]]:
-    """All attempts that are known, by trial id, the oldest first; files that cannot be read are left out."""
+def attempts(
+    store: Store, trial_ids: Collection[str] | None = None
+) -> dict[str, list[EndedAttempt]]:
+    """All attempts that are known, or those at some trials, by trial id, the oldest first; files that cannot
+    be read are left out."""
     found: dict[str, list[EndedAttempt]] = {}
     for name in store.place.names("attempts"):  # sorted by trial and time
         match = _ATTEMPT.fullmatch(name)
-        if match is None:
+        if match is None or (trial_ids is not None and match[1] not in trial_ids):
             continue
         try:
             values = json.loads(store.place.read(f"attempts/{name}"))
@@ -97,14 +100,20 @@ def cancel(store: Store, trial_ids: Iterable[str]) -> None:
         store.place.put(f"cancelled/{checked_id(trial_id)}.json", json.dumps(contents).encode())
 
 
-def resume(store: Store, trial_ids: Iterable[str]) -> None:
-    """Have these trials trained again, whether they were cancelled or have failed."""
+def resume(store: Store, trial_ids: Iterable[str]) -> list[str]:
+    """Have these trials trained again, whether they were cancelled or have failed; gives the ids of those
+    that were."""
     marked, failed = cancelled(store), attempts(store)
+    resumed = []
     for trial_id in trial_ids:
         if trial_id in marked:
             store.place.delete(f"cancelled/{checked_id(trial_id)}.json")
         if failures_since_resumed(failed.get(trial_id, [])):
             record_attempt(store, trial_id, RESUMED)
+        elif trial_id not in marked:
+            continue
+        resumed.append(trial_id)
+    return resumed
 
 
 def cancelled(store: Store) -> set[str]:

@@ -140,7 +140,7 @@ class RunState:
     clock: Callable[[], float]
     began: float
     skipped: list[str] = dataclasses.field(default_factory=list)
-    cancelled: list[str] = dataclasses.field(default_factory=list)
+    cancelled: dict[str, Job] = dataclasses.field(default_factory=dict)
     running: dict[str, Job] = dataclasses.field(default_factory=dict)
     measured: dict[str, Job] = dataclasses.field(default_factory=dict)
     elsewhere: list[str] = dataclasses.field(default_factory=list)
@@ -209,3 +209,8 @@ class RunState:
     def leave(self, job: Job) -> None:
         """Book a job that this run is through with."""
         self._parked_spent += job.spent_flops
+
+    def take_up_again(self, job: Job) -> None:
+        """Queue a job that was left, or never begun."""
+        self._parked_spent -= job.spent_flops
+        self.wait(job)

@@ -23,8 +23,16 @@ def summary_line(state: RunState) -> str:
     return ", ".join(parts)
 
 
-def report_lines(report: RunReport) -> list[str]:
-    """What a finished or interrupted run has to say."""
+_AGAIN = "the same command tries the failed trials again, and only those"
+
+
+def report_lines(report: RunReport, *, again: str = _AGAIN) -> list[str]:
+    """What a finished or interrupted run has to say; `again`: how its failed trials are tried again."""
+    if report.unusable:
+        return [
+            f"{report.plan}: {counted(len(report.unfinished), 'trial')} left to others, since it cannot be trained "
+            f"here: {report.unusable}"
+        ]
     lines = [
         f"{report.plan}: {counted(len(report.measured), 'trial')} measured in {clock(report.wall_seconds)}, "
         f"{len(report.skipped)} done before"
@@ -51,7 +59,7 @@ def report_lines(report: RunReport) -> list[str]:
             f"goes on"
         )
     elif report.failed:
-        lines.append("the same command tries the failed trials again, and only those")
+        lines.append(again)
     return lines
 
 
