@@ -94,19 +94,19 @@ def _is_over(status: "StoreStatus") -> bool:
 
 
 def _summary(status: "StoreStatus") -> str:
-    from vitscale.sweeps.words import clock
+    from vitscale.sweeps.words import clock, counted
 
-    counts = [f"{status.count('done')}/{len(status.trials)} trials done"]
+    counts = [f"{status.count('done')}/{counted(len(status.trials), 'trial')} done"]
     for state in ("running", "failed", "diverged", "cancelled", "waiting"):
         if status.count(state):
             counts.append(f"{status.count(state)} {state}")
     if status.losses:
-        counts.append(f"{status.losses} attempts lost to machines")
+        counts.append(f"{counted(status.losses, 'attempt')} lost to machines")
     counts.append(f"{status.spent_flops:.3g} training FLOPs so far")
     if status.left_flops:
         counts.append(f"{status.left_flops:.3g} left")
     if status.eta_seconds is not None:
-        counts.append(f"ETA {clock(status.eta_seconds)}")
+        counts.append(f"ETA {clock(status.eta_seconds)} of training alone")
     return ", ".join(counts)
 
 

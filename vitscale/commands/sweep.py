@@ -146,7 +146,7 @@ def run(command: Sweep) -> int:
     from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
-    from vitscale.sweeps.words import preview_lines, report_lines
+    from vitscale.sweeps.words import counted, preview_lines, report_lines
 
     trackers = open_trackers(command.track)
     tracking = None
@@ -200,7 +200,12 @@ def run(command: Sweep) -> int:
             return 0
         found = store
         tracking = start_tracking(trackers, store)
-        log.info("%s: %s workers, measurements go to %s", plan.name, engine.workers, store.name)
+        log.info(
+            "%s: %s at once, measurements go to %s",
+            plan.name,
+            counted(engine.workers, "trial"),
+            store.name,
+        )
         if not command.json:
             for line in preview_lines(bill):
                 note(line)

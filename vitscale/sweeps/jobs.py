@@ -20,12 +20,14 @@ _BUSY_RETRY_S, _BUSY_RETRY_AT_MOST_S = 2.0, 15.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A trial that was given up, with the reason and the end of its log."""
+    """A trial that was given up, with the reason, the end of its log, and the log's file where it is of this
+    machine."""
 
     trial: Trial
     attempts: int
     reason: str
     log_tail: str
+    log: str = ""
 
 
 @dataclasses.dataclass

@@ -367,11 +367,19 @@ class _Driver:
         else:
             state.leave(job)
             state.failed[trial.id] = Failure(
-                trial=trial, attempts=job.attempts, reason=reason, log_tail=tail
+                trial=trial,
+                attempts=job.attempts,
+                reason=reason,
+                log_tail=tail,
+                log=str(self.store.log_path(trial.id)),
             )
             if self.tracking is not None:
                 self.tracking.end(trial, "failed")
-        what = "trying again" if again else f"given up after {job.attempts} attempts"
+        what = (
+            "trying again"
+            if again
+            else f"given up after {job.attempts} attempt{'s' * (job.attempts != 1)}"
+        )
         self._say(f"trial {trial.id} ({trial.shape}): {reason}; {what}")
 
     def _say(self, message: str) -> None:
