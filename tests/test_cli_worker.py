@@ -13,7 +13,7 @@ import pytest
 from vitscale.cli import run
 from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
-from vitscale.sweeps.attempts import cancel, record_attempt, resume
+from vitscale.sweeps.attempts import cancel, full_id, record_attempt, resume
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.simulated import SimulatedEngine, simulated_row
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
@@ -208,6 +208,23 @@ def test_a_worker_takes_up_what_is_resumed_in_a_plan_that_it_has_left(tmp_path):
     reports = work(store, SimulatedEngine(), display=lambda: next(displays))
     assert [report.plan for report in reports] == ["a", "b"]
     assert reports[0].measured == (PLAN.trials[0].id,) and len(reports[0].cancelled) == 3
+
+
+def test_trials_are_listed_and_named_by_how_they_begin(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    ids = [trial.id for trial in PLAN.trials]
+    assert run(["status", str(store.path), "--trials"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"waiting: {trial_id}" in shown for trial_id in ids)
+    assert run(["status", str(store.path)]) == 0
+    assert ids[0] not in capsys.readouterr().out
+    assert run(["cancel", str(store.path), "--trial", ids[0][:5], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cancelled"] == [ids[0]]
+    assert run(["resume", str(store.path), "--trial", ids[0][:4], "--mark-only", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] == [ids[0]]
+    with pytest.raises(ValueError, match="may be any of abcd00000000, abcd00000001; write more"):
+        full_id("abcd", ["abcd00000001", "abcd00000000", "0bcd00000001"])
 
 
 def _other_plan(name: str, **recipe) -> Plan:

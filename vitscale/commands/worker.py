@@ -80,7 +80,7 @@ class Resume:
     plan: tuple[str, ...] = ()
     """Names of the plans to resume (default: all that the store has)."""
     trial: tuple[str, ...] = ()
-    """Ids of failed or cancelled trials to take up again (default: all of the plans)."""
+    """Ids of failed or cancelled trials, or how they begin, to take up again (default: all of the plans)."""
     engine: EngineName = "local"
     """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
     address: str | None = None
@@ -120,9 +120,9 @@ class Cancel:
     store: Positional[str]
     """Folder or address of the measurements."""
     plan: tuple[str, ...] = ()
-    """Names of plans of which to cancel all trials."""
+    """Names of plans of which to cancel all trials; of two of one name, as vitscale status shows it."""
     trial: tuple[str, ...] = ()
-    """Ids of trials to cancel."""
+    """Ids of trials to cancel, or how they begin (vitscale status --trials lists them)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -155,6 +155,7 @@ def run_resume(command: Resume) -> int:
 def run_cancel(command: Cancel) -> int:
     from vitscale.sweeps.attempts import cancel
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     if not command.plan and not command.trial:
         raise ValueError("say what to cancel: --trial ID ... or --plan NAME ...")
@@ -165,7 +166,7 @@ def run_cancel(command: Cancel) -> int:
     left = [i for i in chosen if not trials[i] <= measured.get(i, set())]
     store.prepare()
     cancel(store, left)
-    lines = [f"{len(left)} trials cancelled; undo it with: vitscale resume {store.name}"]
+    lines = [f"{counted(len(left), 'trial')} cancelled; undo it with: vitscale resume {store.name}"]
     if len(left) < len(chosen):
         lines.append(f"{len(chosen) - len(left)} more are measured already, and stay")
     output(command.json, {"store": store.name, "cancelled": left}, lambda: lines)
@@ -248,16 +249,19 @@ def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:
 
 
 def _named_trials(store: "Store", plans: tuple[str, ...], trials: tuple[str, ...]) -> list[str]:
-    """Ids of the trials that are named, or of all those of the plans.
+    """Ids of the trials that are named by them or how they begin, or of all those of the plans.
 
-    Raises `ValueError` for what is no id, or of no plan of the store.
+    Raises `ValueError` for what is no id, of no plan of the store, or the beginning of several.
     """
-    from vitscale.sweeps.attempts import checked_id
+    from vitscale.sweeps.attempts import full_id
 
     known = _trials(store, plans)
-    for trial_id in trials:
-        if checked_id(trial_id) not in known:
+    chosen = []
+    for given in trials:
+        trial_id = full_id(given, known)
+        if trial_id not in known:
             raise ValueError(
-                f"trial {trial_id} is in no plan of the store {store.name}; see vitscale status --json"
+                f"trial {given} is in no plan of the store {store.name}; see vitscale status --trials"
             )
-    return list(trials) or list(known)
+        chosen.append(trial_id)
+    return chosen or list(known)

@@ -122,8 +122,23 @@ def cancelled(store: Store) -> set[str]:
     return {match[1] for match in names if match}
 
 
+def full_id(given: str, known: Collection[str]) -> str:
+    """The id among `known` that is, or alone begins with, what was `given`; else that, where it could be an id.
+
+    Raises `ValueError` where it could not, or several begin with it.
+    """
+    if given in known or not re.fullmatch(r"[0-9a-f]{4,11}", given):
+        return checked_id(given)
+    found = sorted(trial_id for trial_id in known if trial_id.startswith(given))
+    if len(found) > 1:
+        raise ValueError(f"trial {given!r} may be any of {', '.join(found)}; write more of its id")
+    return found[0] if found else given
+
+
 def checked_id(trial_id: str) -> str:
     """`trial_id`, or `ValueError` where it is not the id of any trial."""
     if not _ID.fullmatch(trial_id):
-        raise ValueError(f"{trial_id!r} is no trial id; ids have 12 digits of 0-9 and a-f")
+        raise ValueError(
+            f"{trial_id!r} is no trial id; ids have 12 digits of 0-9 and a-f, the first 4 or more will do"
+        )
     return trial_id
