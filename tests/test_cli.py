@@ -292,8 +292,10 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["sweep", "star", "quikstart"], ["unknown preset", "quickstart-star"]),
-            (["sweep", "star", "missing.toml"], ["missing.toml"]),
+            (["sweep", "star", "quikstart"], ["unknown preset", "did you mean 'quickstart'?"]),
+            (["sweep", "star", "missing.toml"], ["there is no file missing.toml"]),
+            (["sweep", "star", "quickstart.tml"], ["there is no file quickstart.tml"]),
+            (["sweep", "star", "sovitt"], ["did you mean 'sovit'?"]),
             (["fit", "nowhere.csv"], ["nowhere.csv", "does not exist"]),
             (["status", "nowhere"], ["no store at nowhere"]),
             (["shape"], ["--flops", "--like"]),

@@ -13,12 +13,13 @@ import pytest
 from vitscale.cli import run
 from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
-from vitscale.sweeps.attempts import record_attempt
+from vitscale.sweeps.attempts import cancel, full_id, record_attempt, resume
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.simulated import SimulatedEngine, simulated_row
 from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
 from vitscale.sweeps.run import run as run_plan
 from vitscale.sweeps.store import Store
+from vitscale.sweeps.work import work
 
 RECIPE = Recipe(
     data="glyphs",
@@ -160,6 +161,123 @@ def test_cancelling(tmp_path, capsys):
     capsys.readouterr()
     assert run(["worker", str(store.path), "--workers", "1", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["runs"][0]["cancelled"]) == 4
+
+
+class _WhenSeen:
+    """A display that does something once a trial is seen to be measured."""
+
+    def __init__(self, act):
+        self.act, self.acted = act, False
+
+    def update(self, state) -> None:
+        if state.measured and not self.acted:
+            self.acted = True
+            self.act()
+
+    def say(self, message: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_a_worker_takes_up_what_is_resumed_while_it_runs(tmp_path):
+    """Also what it has passed by as cancelled or failed."""
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    first, second, *_ = (trial.id for trial in PLAN.trials)
+    cancel(store, [first])
+    for _ in range(2):
+        record_attempt(store, second, "failed", reason="it broke")
+    seen = _WhenSeen(lambda: resume(store, [first, second]))
+    (report,) = work(store, SimulatedEngine(), display=lambda: seen)
+    assert report.complete and not report.cancelled and not report.failed
+    assert sorted(report.measured) == sorted(trial.id for trial in PLAN.trials)
+    assert report.spent_flops == pytest.approx(sum(t.spent_flops() for t in PLAN.trials))
+
+
+def test_a_worker_takes_up_what_is_resumed_in_a_plan_that_it_has_left(tmp_path):
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan("a", plan_to_toml(dataclasses.replace(PLAN, name="a")))
+    other = _other_plan("b")
+    store.record_plan("b", plan_to_toml(other))
+    cancel(store, [trial.id for trial in PLAN.trials])
+
+    def act():
+        resume(store, [PLAN.trials[0].id])
+
+    displays = iter([_WhenSeen(lambda: None), _WhenSeen(act), _WhenSeen(lambda: None)])
+    reports = work(store, SimulatedEngine(), display=lambda: next(displays))
+    assert [report.plan for report in reports] == ["a", "b"]
+    assert reports[0].measured == (PLAN.trials[0].id,) and len(reports[0].cancelled) == 3
+
+
+def test_trials_are_listed_and_named_by_how_they_begin(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    ids = [trial.id for trial in PLAN.trials]
+    assert run(["status", str(store.path), "--trials"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"waiting: {trial_id}" in shown for trial_id in ids)
+    assert run(["status", str(store.path)]) == 0
+    assert ids[0] not in capsys.readouterr().out
+    assert run(["cancel", str(store.path), "--trial", ids[0][:5], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cancelled"] == [ids[0]]
+    assert run(["resume", str(store.path), "--trial", ids[0][:4], "--mark-only", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resumed"] == [ids[0]]
+    with pytest.raises(ValueError, match="may be any of abcd00000000, abcd00000001; write more"):
+        full_id("abcd", ["abcd00000001", "abcd00000000", "0bcd00000001"])
+
+
+def _other_plan(name: str, **recipe) -> Plan:
+    changed = dataclasses.replace(RECIPE, learning_rate=1e-3, **recipe)
+    return Plan(name=name, sweep=dataclasses.replace(PLAN.sweep, recipe=changed))
+
+
+def test_nothing_to_resume(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    assert run(["resume", str(store.path), "--mark-only"]) == 0
+    assert "nothing to resume" in capsys.readouterr().out
+    cancel(store, [PLAN.trials[0].id])
+    assert run(["resume", str(store.path), "--mark-only"]) == 0
+    assert "1 trial marked" in capsys.readouterr().out
+
+
+def test_a_plan_whose_data_are_not_here_is_left_and_the_others_are_trained(tmp_path, toml, capsys):
+    where = str(tmp_path / "store")
+    unusable = tmp_path / "unusable.toml"
+    elsewhere = _other_plan("elsewhere", data=f"folder:{tmp_path / 'no images'}", channels=3)
+    unusable.write_text(plan_to_toml(elsewhere))
+    assert run(["sweep", "grid", str(unusable), "--store", where, "--submit"]) == 0
+    assert "warning: workers on this machine will leave the plan" in capsys.readouterr().err
+    assert run(["sweep", "grid", toml, "--store", where, "--submit"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert run(["worker", where, "--workers", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert "elsewhere: cannot be trained here, and is left to others" in err
+    assert "elsewhere: 4 trials left to others" in out and "tiny: 4 trials measured" in out
+    measured = Store.open(where).measured_durations()
+    assert measured == {t.id: set(t.durations) for t in PLAN.trials}
+
+
+def test_plans_of_one_name_are_told_apart(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    run_plan(PLAN, SimulatedEngine(), store)
+    other = _other_plan("tiny")
+    file = store.record_plan("tiny", plan_to_toml(other)).removeprefix("plans/")
+    assert run(["status", str(store.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["plans"]
+    label = file.removesuffix(".toml")[:-6]
+    assert sorted(each["done"] for each in told.values()) == [0, 8]
+    assert told[label] == {"done": 0, "planned": 8}
+    for name in (label, file.removesuffix(".toml"), file):
+        assert run(["cancel", str(store.path), "--plan", name, "--json"]) == 0
+        chosen = json.loads(capsys.readouterr().out)["cancelled"]
+        assert sorted(chosen) == sorted(trial.id for trial in other.trials)
+    resume(store, chosen)
+    heard: list[str] = []
+    reports = work(store, SimulatedEngine(), say=heard.append)
+    assert {report.plan for report in reports} == set(told)
+    assert {line.partition(":")[0] for line in heard} == set(told)
 
 
 @pytest.mark.parametrize(

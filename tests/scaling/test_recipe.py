@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitscale.scaling.recipe import TRUNK_SCHEDULES, Recipe, Trial
+from vitscale.scaling.recipe import TRUNK_SCHEDULES, Recipe, Trial, shortest_duration
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import Shape
 
@@ -232,12 +232,17 @@ def test_impossible_recipes_are_refused(change, message):
         ((400, 200), {}, r"durations=\[400, 200\] must be distinct and ascending"),
         ((200, 200), {}, r"durations=\[200, 200\] must be distinct and ascending"),
         ((404,), {}, "404 examples is not a multiple of batch_size=10; use 400"),
-        ((3,), {}, "3 examples is not a multiple of batch_size=10; use 10"),
+        (
+            (44,),
+            {"warmup_steps": 21},
+            "44 examples is not a multiple of batch_size=10; use 410",
+        ),
+        ((3,), {}, "3 examples is not a multiple of batch_size=10; use 90"),
         (
             (400,),
             {"warmup_steps": 21},
             "the cooldown to 400 examples would start at step 20, inside the warmup of 21 steps; "
-            "use a longer duration or a shorter warmup",
+            "use a longer duration, from 410 on, or a shorter warmup",
         ),
         (
             (200, 400),
@@ -251,6 +256,31 @@ def test_impossible_recipes_are_refused(change, message):
 def test_impossible_trials_are_refused(durations, change, message):
     with pytest.raises(ValueError, match=message):
         trial(durations, **change)
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 1, 7, 50])
+@pytest.mark.parametrize("cooldown_steps", [0, 5, 40])
+@pytest.mark.parametrize("cooldown_max_fraction", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("schedule", ["rsqrt", "cosine"])
+def test_the_shortest_duration_is_the_first_that_is_not_refused(
+    schedule, warmup_steps, cooldown_steps, cooldown_max_fraction
+):
+    def is_refused(steps: int) -> bool:
+        try:
+            Trial(shape=SHAPE, recipe=recipe, durations=(steps * recipe.batch_size,))
+        except ValueError:
+            return True
+        return False
+
+    recipe = dataclasses.replace(
+        RECIPE,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        cooldown_steps=cooldown_steps,
+        cooldown_max_fraction=cooldown_max_fraction,
+    )
+    first = next(steps for steps in range(1, 200) if not is_refused(steps))
+    assert shortest_duration(recipe) == first * recipe.batch_size
 
 
 def test_a_trial_may_leave_the_trunk_right_after_warmup():

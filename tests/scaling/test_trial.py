@@ -182,6 +182,33 @@ def test_a_duration_added_later_pays_for_its_trunk(tmp_path):
     assert added.spent_flops == added.train_flops
 
 
+def test_a_trunk_begun_anew_is_paid_for_though_it_is_stopped_on_the_way(tmp_path):
+    """Its first checkpoints are gone, and it is stopped twice past the cooldown that was measured before."""
+    first, second, third = TRIAL.durations
+    sink = MemorySink(tmp_path / "one")
+    run_trial(dataclasses.replace(TRIAL, durations=(first,)), sink)
+    shutil.rmtree(tmp_path / "one")
+    trial = dataclasses.replace(TRIAL, durations=(first, third))
+    begun = []
+    for past in (TRIAL.trunk_steps(first) + 5, TRIAL.trunk_steps(second)):
+        steps = []
+
+        def hear(progress, steps=steps):
+            steps.append(progress.step)
+
+        with pytest.raises(PreemptedError):
+            run_trial(
+                trial,
+                sink,
+                on_progress=hear,
+                should_stop=lambda past=past, steps=steps: steps[-1] >= past - sum(begun),
+            )
+        begun.append(steps[-1])
+    run_trial(trial, sink)
+    added = sink.rows[third][0]
+    assert added.spent_flops == added.train_flops
+
+
 def test_a_shorter_duration_added_to_a_started_trial_is_checkpointed_too(undisturbed, tmp_path):
     # The trunk has checkpoints far beyond the new duration; its line goes on from where it can.
     sink = MemorySink(tmp_path)

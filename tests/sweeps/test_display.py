@@ -1,6 +1,7 @@
 """What a user sees of a plan and a run, on a terminal and in a log."""
 
 import io
+import traceback
 
 from rich.console import Console
 from sweep_samples import star_plan
@@ -10,6 +11,7 @@ from vitscale.sweeps.display import preview_tables, run_display
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.preview import preview
+from vitscale.sweeps.reasons import named
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.words import clock, preview_lines, summary_line
@@ -83,7 +85,7 @@ def test_the_bill_of_the_papers_star():
         "36.9% saved"
     )
     # 1.261e22 FLOPs at 4e15 a second are 36.5 days; the centre alone takes 15.
-    assert lines[2].startswith("about 3") and lines[2].endswith("on 4 workers")
+    assert lines[2].startswith("about 3") and "of compiling and training on 4 workers" in lines[2]
     # The largest four have 4.97e9 parameters together, and 5 states of 6 bytes for each.
     assert lines[3] == "up to 149 GB of checkpoints while it runs"
     assert lines[4].startswith("warning: width: ")
@@ -92,6 +94,25 @@ def test_the_bill_of_the_papers_star():
     # 1,589,616,336 parameters; nothing is cut off at the width of a plain terminal.
     assert "1.59B" in text.getvalue() and "8.35e+11" in text.getvalue()
     assert "…" not in text.getvalue()
+
+
+def test_a_speed_without_compiling_is_of_training_alone():
+    """As a store's is: what it measured is training."""
+    speed = Speed(compile_seconds=0.0, step_overhead_seconds=0.0, flops_per_second=1e15)
+    bill = preview(preset("sovit-star"), speed=speed, workers=1)
+    assert "of training alone on 1 worker; starting, compiling" in preview_lines(bill)[2]
+    assert bill.as_dict()["training_alone"] is True
+
+
+def test_an_error_of_another_process_is_told_by_its_last_line():
+    try:
+        raise ValueError("Corrupted Riegeli/records file x.array_record.")
+    except ValueError:
+        told = f"a reader failed:\n\n{traceback.format_exc()}"
+    assert named(RuntimeError(told)) == (
+        "RuntimeError: ValueError: Corrupted Riegeli/records file x.array_record"
+    )
+    assert named(RuntimeError("it broke.\nat length")) == "RuntimeError: it broke"
 
 
 def test_times_are_short():

@@ -129,7 +129,7 @@ def test_kind_is_told_by_the_sweep():
         ({"seeds": ()}, r"seeds=\[\] must be distinct"),
         ({"seeds": (1, 1)}, r"seeds=\[1, 1\] must be distinct"),
         ({"durations": ()}, r"durations=\[\] must be distinct"),
-        ({"durations": (100,)}, "100 examples is not a multiple of batch_size=64; use 128"),
+        ({"durations": (100,)}, "100 examples is not a multiple of batch_size=64; use 576"),
         ({"durations": (64,)}, "inside the warmup of 5 steps"),
         ({"center": dataclasses.replace(CENTER, patch=32)}, "image_size=16 is smaller than patch"),
     ],

@@ -390,6 +390,11 @@ def test_a_trial_that_raises_is_tried_again_then_listed_with_its_log(store, loca
     assert failure.trial == star_plan().trials[0] and failure.attempts == 1
     assert failure.reason == "RuntimeError: failpoint simulated.step"
     assert "Traceback (most recent call last)" in failure.log_tail
+    said = report_lines(report)
+    assert said[-2] == f"    log: {store.log_path(failure.trial.id)}"
+    assert not any("Traceback" in line for line in said)
+    (told,) = [line for line in report_lines(report, again="try again so") if "try" in line]
+    assert told == "try again so"
     assert len(report.measured) == 1
     monkeypatch.delenv("VITSCALE_FAILPOINTS")
     again = run(star_plan(widths=(8,)), local(1), store)

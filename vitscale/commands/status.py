@@ -38,6 +38,8 @@ class Status:
     """Keep showing it until all is done: one table on a terminal, a line every ten seconds elsewhere."""
     metric: str | None = None
     """Which metric to show curves of (default: the error most often measured)."""
+    trials: bool = False
+    """List every trial that is not done, with its id: for vitscale cancel and vitscale resume --trial."""
     no_curves: bool = False
     """Leave the curves out. Of more than 1,000 files they are left out unless --metric asks for them: reading
     every row takes seconds, until the store is compacted."""
@@ -94,19 +96,19 @@ def _is_over(status: "StoreStatus") -> bool:
 
 
 def _summary(status: "StoreStatus") -> str:
-    from vitscale.sweeps.words import clock
+    from vitscale.sweeps.words import clock, counted
 
-    counts = [f"{status.count('done')}/{len(status.trials)} trials done"]
+    counts = [f"{status.count('done')}/{counted(len(status.trials), 'trial')} done"]
     for state in ("running", "failed", "diverged", "cancelled", "waiting"):
         if status.count(state):
             counts.append(f"{status.count(state)} {state}")
     if status.losses:
-        counts.append(f"{status.losses} attempts lost to machines")
+        counts.append(f"{counted(status.losses, 'attempt')} lost to machines")
     counts.append(f"{status.spent_flops:.3g} training FLOPs so far")
     if status.left_flops:
         counts.append(f"{status.left_flops:.3g} left")
     if status.eta_seconds is not None:
-        counts.append(f"ETA {clock(status.eta_seconds)}")
+        counts.append(f"ETA {clock(status.eta_seconds)} of training alone")
     return ", ".join(counts)
 
 
@@ -117,7 +119,8 @@ def _lines(store: "Store", status: "StoreStatus", command: Status) -> list[str]:
         for name, (done, planned) in status.plans.items()
     ]
     running = [trial for trial in status.trials if trial.holder is not None]
-    for trial in running[:_MOST]:
+    most = len(status.trials) if command.trials else _MOST
+    for trial in running[:most]:
         held = trial.holder
         assert held is not None
         lines.append(
@@ -125,15 +128,15 @@ def _lines(store: "Store", status: "StoreStatus", command: Status) -> list[str]:
             f"{held.since}; {len(trial.measured)} of "
             f"{len(trial.measured) + len(trial.missing)} durations done"
         )
-    lines += _more(len(running), "running")
-    for state in ("failed", "diverged", "cancelled"):
+    lines += _more(len(running) - most, "running")
+    for state in ("failed", "diverged", "cancelled", *(["waiting"] if command.trials else [])):
         chosen = [trial for trial in status.trials if trial.state == state]
         lines += [
             f"  {state}: {trial.trial_id} ({trial.shape or 'of no plan here'})"
             + (f": {trial.reason}" if trial.reason else "")
-            for trial in chosen[:_MOST]
+            for trial in chosen[:most]
         ]
-        lines += _more(len(chosen), state)
+        lines += _more(len(chosen) - most, state)
     if status.count("failed") or status.count("cancelled"):
         lines.append(f"  try them again with: vitscale resume {status.path}")
     if not command.no_curves and not status.problems:
@@ -152,5 +155,5 @@ def _curves(store: "Store", metric: str | None) -> list[str]:
     return curve_lines(*error_curves(store, metric))
 
 
-def _more(count: int, state: str) -> list[str]:
-    return [f"  and {count - _MOST} more {state}"] if count > _MOST else []
+def _more(left: int, state: str) -> list[str]:
+    return [f"  and {left} more {state}; --trials lists them"] if left > 0 else []

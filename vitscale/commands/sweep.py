@@ -146,7 +146,7 @@ def run(command: Sweep) -> int:
     from vitscale.sweeps.run import Limits, RunReport
     from vitscale.sweeps.run import run as run_plan
     from vitscale.sweeps.store import Store
-    from vitscale.sweeps.words import preview_lines, report_lines
+    from vitscale.sweeps.words import counted, preview_lines, report_lines
 
     trackers = open_trackers(command.track)
     tracking = None
@@ -200,7 +200,12 @@ def run(command: Sweep) -> int:
             return 0
         found = store
         tracking = start_tracking(trackers, store)
-        log.info("%s: %s workers, measurements go to %s", plan.name, engine.workers, store.name)
+        log.info(
+            "%s: %s at once, measurements go to %s",
+            plan.name,
+            counted(engine.workers, "trial"),
+            store.name,
+        )
         if not command.json:
             for line in preview_lines(bill):
                 note(line)
@@ -250,8 +255,10 @@ def _speed(
 
 def _submit(command: Sweep, plan: "Plan") -> int:
     """Record the plan for workers."""
+    from vitscale.scaling.data.catalog import check_trainable
     from vitscale.sweeps.config import plan_to_toml
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     if command.store is None or command.plan:
         raise ValueError(
@@ -260,11 +267,15 @@ def _submit(command: Sweep, plan: "Plan") -> int:
     store = Store.open(command.store, create=True)
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
+    try:
+        check_trainable(plan.trials[0].recipe)
+    except ValueError as error:
+        note(f"warning: workers on this machine will leave the plan to others: {error}")
     output(
         command.json,
         {"store": store.name, "plan": plan.name, "trials": len(plan.trials)},
         lambda: [
-            f"{plan.name} is in {store.name}: {len(plan.trials)} trials; train them, on as many machines "
+            f"{plan.name} is in {store.name}: {counted(len(plan.trials), 'trial')}; train them, on as many machines "
             f"as you like, with: vitscale worker {store.name}"
         ],
     )

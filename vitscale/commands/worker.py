@@ -12,6 +12,9 @@ from vitscale.commands.saying import note, quiet
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
+    from vitscale.scaling.recipe import Trial
+    from vitscale.sweeps.engines.local import LocalEngine
+    from vitscale.sweeps.engines.ray import RayEngine
     from vitscale.sweeps.run import RunReport
     from vitscale.sweeps.store import Store
 
@@ -24,7 +27,8 @@ class Worker:
     takes trials that nobody holds, and takes over those of workers that die. Submit plans with
     `vitscale sweep ... --store STORE --submit`.
 
-    Exit codes: 0 all is done, 1 something failed or is left, 75 asked to go (SIGTERM), with all work saved.
+    Exit codes: 0 all is done but for what is cancelled, 1 something failed or is left (trials whose data this
+    machine has not, for one), 75 asked to go (SIGTERM), with all work saved.
 
     Examples:  vitscale worker /shared/runs/star
                vitscale worker s3://bucket/runs/star --follow --max-hours 24
@@ -76,7 +80,7 @@ class Resume:
     plan: tuple[str, ...] = ()
     """Names of the plans to resume (default: all that the store has)."""
     trial: tuple[str, ...] = ()
-    """Ids of failed or cancelled trials to take up again (default: all of the plans)."""
+    """Ids of failed or cancelled trials, or how they begin, to take up again (default: all of the plans)."""
     engine: EngineName = "local"
     """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
     address: str | None = None
@@ -116,9 +120,9 @@ class Cancel:
     store: Positional[str]
     """Folder or address of the measurements."""
     plan: tuple[str, ...] = ()
-    """Names of plans of which to cancel all trials."""
+    """Names of plans of which to cancel all trials; of two of one name, as vitscale status shows it."""
     trial: tuple[str, ...] = ()
-    """Ids of trials to cancel."""
+    """Ids of trials to cancel, or how they begin (vitscale status --trials lists them)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -133,12 +137,17 @@ def run_worker(command: Worker) -> int:
 def run_resume(command: Resume) -> int:
     from vitscale.sweeps.attempts import resume
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     store = Store.open(command.store)
     store.prepare()
-    resume(store, _named_trials(store, command.plan, command.trial))
+    resumed = resume(store, _named_trials(store, command.plan, command.trial))
     if command.mark_only:
-        output(command.json, {"store": store.name}, lambda: ["marked; its workers take them up"])
+        marked = f"{counted(len(resumed), 'trial')} marked; the workers of the store take them up"
+        lines = [
+            marked if resumed else "nothing to resume: no such trial has failed or is cancelled"
+        ]
+        output(command.json, {"store": store.name, "resumed": resumed}, lambda: lines)
         return 0
     return _work(store, command)
 
@@ -146,6 +155,7 @@ def run_resume(command: Resume) -> int:
 def run_cancel(command: Cancel) -> int:
     from vitscale.sweeps.attempts import cancel
     from vitscale.sweeps.store import Store
+    from vitscale.sweeps.words import counted
 
     if not command.plan and not command.trial:
         raise ValueError("say what to cancel: --trial ID ... or --plan NAME ...")
@@ -156,7 +166,7 @@ def run_cancel(command: Cancel) -> int:
     left = [i for i in chosen if not trials[i] <= measured.get(i, set())]
     store.prepare()
     cancel(store, left)
-    lines = [f"{len(left)} trials cancelled; undo it with: vitscale resume {store.name}"]
+    lines = [f"{counted(len(left), 'trial')} cancelled; undo it with: vitscale resume {store.name}"]
     if len(left) < len(chosen):
         lines.append(f"{len(chosen) - len(left)} more are measured already, and stay")
     output(command.json, {"store": store.name, "cancelled": left}, lambda: lines)
@@ -196,6 +206,7 @@ def _work(
             display=None if command.json or quiet() else run_display,
             tracking=tracking,
             say=lambda line: None if command.json else note(line),
+            unusable=lambda trial: _unusable(engine, trial),
         )
     except KeyboardInterrupt:
         if not preemption.asked:
@@ -204,14 +215,26 @@ def _work(
         preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+    again = f"try them again with: vitscale resume {store.name}"
+    if isinstance(command, Resume):
+        again = "the same command tries the failed trials again, and only those"
     output(
         command.json,
         {"runs": [dataclasses.asdict(report) for report in reports]},
-        lambda: [line for report in reports for line in report_lines(report)],
+        lambda: [line for report in reports for line in report_lines(report, again=again)],
     )
     if preemption.asked:
         return PREEMPTED_EXIT
     return 0 if all(report.complete for report in reports) else 1
+
+
+def _unusable(engine: "LocalEngine | RayEngine", trial: "Trial") -> str:
+    """Why a trial cannot be trained here, or nothing."""
+    try:
+        engine.check(trial)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:
@@ -226,16 +249,19 @@ def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:
 
 
 def _named_trials(store: "Store", plans: tuple[str, ...], trials: tuple[str, ...]) -> list[str]:
-    """Ids of the trials that are named, or of all those of the plans.
+    """Ids of the trials that are named by them or how they begin, or of all those of the plans.
 
-    Raises `ValueError` for what is no id, or of no plan of the store.
+    Raises `ValueError` for what is no id, of no plan of the store, or the beginning of several.
     """
-    from vitscale.sweeps.attempts import checked_id
+    from vitscale.sweeps.attempts import full_id
 
     known = _trials(store, plans)
-    for trial_id in trials:
-        if checked_id(trial_id) not in known:
+    chosen = []
+    for given in trials:
+        trial_id = full_id(given, known)
+        if trial_id not in known:
             raise ValueError(
-                f"trial {trial_id} is in no plan of the store {store.name}; see vitscale status --json"
+                f"trial {given} is in no plan of the store {store.name}; see vitscale status --trials"
             )
-    return list(trials) or list(known)
+        chosen.append(trial_id)
+    return chosen or list(known)

@@ -5,6 +5,7 @@ about a run but its shape and length; a `Trial` is one shape, one recipe and the
 its "infinite" trunk is cooled down and measured.
 """
 
+import bisect
 import dataclasses
 import functools
 import hashlib
@@ -207,6 +208,22 @@ def _later_fields() -> tuple[dataclasses.Field, ...]:
     return fields[[field.name for field in fields].index("train_split") :]
 
 
+def shortest_duration(recipe: Recipe) -> int:
+    """The fewest examples that can be trained on: whole batches, past the warmup and a cooldown."""
+    most = recipe.warmup_steps + recipe.cooldown_steps
+    steps = bisect.bisect_left(
+        range(most), recipe.warmup_steps, key=lambda steps: _trunk_steps(recipe, steps)
+    )
+    return max(1, steps) * recipe.batch_size
+
+
+def _trunk_steps(recipe: Recipe, steps: int) -> int:
+    """Steps of a run of `steps` that are no cooldown."""
+    if recipe.schedule not in TRUNK_SCHEDULES:
+        return steps
+    return steps - recipe.cooldown_steps_of(steps)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trial:
     """One shape, one recipe, and the durations (examples seen) at which it is measured.
@@ -229,7 +246,8 @@ class Trial:
             )
         for duration in self.durations:
             if duration < 1 or duration % recipe.batch_size:
-                multiple = max(1, round(duration / recipe.batch_size)) * recipe.batch_size
+                nearest = max(1, round(duration / recipe.batch_size)) * recipe.batch_size
+                multiple = max(nearest, shortest_duration(recipe))
                 raise ValueError(
                     f"durations: {duration} examples is not a multiple of "
                     f"batch_size={recipe.batch_size}; use {multiple}"
@@ -240,7 +258,8 @@ class Trial:
                     what = f"a run of {duration} examples would end"
                 raise ValueError(
                     f"durations: {what} at step {self.trunk_steps(duration)}, inside the warmup of "
-                    f"{recipe.warmup_steps} steps; use a longer duration or a shorter warmup"
+                    f"{recipe.warmup_steps} steps; use a longer duration, from {shortest_duration(recipe)} "
+                    f"on, or a shorter warmup"
                 )
         if recipe.schedule not in TRUNK_SCHEDULES and len(self.durations) > 1:
             raise ValueError(
@@ -278,10 +297,7 @@ class Trial:
 
     def trunk_steps(self, duration: int) -> int:
         """Step at which the cooldown that ends at `duration` leaves the trunk."""
-        steps = self.steps(duration)
-        if self.recipe.schedule not in TRUNK_SCHEDULES:
-            return steps
-        return steps - self.recipe.cooldown_steps_of(steps)
+        return _trunk_steps(self.recipe, self.steps(duration))
 
     def forward_flops_per_example(self, counting: Counting = "xla") -> int:
         """Forward cost of one image by the model that is trained, without its classifier."""

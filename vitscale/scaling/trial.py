@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from vitscale.scaling.memory import within_memory
 from vitscale.scaling.objective import untrained_loss
 from vitscale.scaling.progress import CHECKPOINT_SECONDS, MeasurementSink, Phase, Progress
 from vitscale.scaling.recipe import TRUNK_SCHEDULES, Trial
+from vitscale.scaling.restarts import paid_for_others, record_restart
 from vitscale.scaling.retries import (
     Divergence,
     divergences,
@@ -224,12 +226,14 @@ class _Runner:
         self._total_steps -= reached
         # Durations before have paid for the trunk; one that starts anew is paid for anew.
         past = self._past[0] if self._retry else []
-        of_others = past[-1].measured if past else ()
-        done = [
-            trial.trunk_steps(d)
-            for d in trial.durations
-            if d < self._remaining[0] and d not in of_others
-        ]
+        of_others = set(past[-1].measured if past else ())
+        before = {d for d in trial.durations if d < self._remaining[0]}
+        restarts = self._folder("anew")
+        if reached:
+            of_others |= paid_for_others(restarts)
+        elif before:
+            record_restart(restarts, before)
+        done = [trial.trunk_steps(d) for d in before - of_others]
         self._unpaid_steps = reached - min(max(done, default=0), reached)
         self._unpaid_steps += steps_to_pay(past, self._store.measured(trial))
 
@@ -308,15 +312,19 @@ class _Runner:
         return Saved(jax.tree.map(lambda x: x.copy(), self._trunk.state), seconds)
 
     def _line(self, name: str) -> CheckpointLine:
-        """A line of checkpoints; the first of several trials keeps those of all."""
+        """A line of checkpoints."""
+        line = CheckpointLine(self._folder(name))
+        self._stack.callback(line.close)
+        return line
+
+    def _folder(self, name: str) -> Path:
+        """Of what is kept of an attempt under a name; the first of several trials keeps that of all."""
         folder = self._store.checkpoint_dir(self._trial)
         if self._retry:
             name = f"{name}-retry-{self._retry}"
         if len(self._trials) > 1:
             folder = folder / "together-{}".format("-".join(trial.id for trial in self._trials))
-        line = CheckpointLine(folder / name)
-        self._stack.callback(line.close)
-        return line
+        return folder / name
 
     def _newest(self, line: CheckpointLine, up_to_step: int) -> Saved | None:
         training = self._training

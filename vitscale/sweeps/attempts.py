@@ -11,7 +11,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from vitscale.sweeps.store import Store
@@ -64,12 +64,15 @@ def record_attempt(
     store.place.put(key, json.dumps(dataclasses.asdict(attempt), indent=1).encode())
 
 
-def attempts(store: Store) -> dict[str, list[EndedAttempt]]:
-    """All attempts that are known, by trial id, the oldest first; files that cannot be read are left out."""
+def attempts(
+    store: Store, trial_ids: Collection[str] | None = None
+) -> dict[str, list[EndedAttempt]]:
+    """All attempts that are known, or those at some trials, by trial id, the oldest first; files that cannot
+    be read are left out."""
     found: dict[str, list[EndedAttempt]] = {}
     for name in store.place.names("attempts"):  # sorted by trial and time
         match = _ATTEMPT.fullmatch(name)
-        if match is None:
+        if match is None or (trial_ids is not None and match[1] not in trial_ids):
             continue
         try:
             values = json.loads(store.place.read(f"attempts/{name}"))
@@ -97,14 +100,20 @@ def cancel(store: Store, trial_ids: Iterable[str]) -> None:
         store.place.put(f"cancelled/{checked_id(trial_id)}.json", json.dumps(contents).encode())
 
 
-def resume(store: Store, trial_ids: Iterable[str]) -> None:
-    """Have these trials trained again, whether they were cancelled or have failed."""
+def resume(store: Store, trial_ids: Iterable[str]) -> list[str]:
+    """Have these trials trained again, whether they were cancelled or have failed; gives the ids of those
+    that were."""
     marked, failed = cancelled(store), attempts(store)
+    resumed = []
     for trial_id in trial_ids:
         if trial_id in marked:
             store.place.delete(f"cancelled/{checked_id(trial_id)}.json")
         if failures_since_resumed(failed.get(trial_id, [])):
             record_attempt(store, trial_id, RESUMED)
+        elif trial_id not in marked:
+            continue
+        resumed.append(trial_id)
+    return resumed
 
 
 def cancelled(store: Store) -> set[str]:
@@ -113,8 +122,23 @@ def cancelled(store: Store) -> set[str]:
     return {match[1] for match in names if match}
 
 
+def full_id(given: str, known: Collection[str]) -> str:
+    """The id among `known` that is, or alone begins with, what was `given`; else that, where it could be an id.
+
+    Raises `ValueError` where it could not, or several begin with it.
+    """
+    if given in known or not re.fullmatch(r"[0-9a-f]{4,11}", given):
+        return checked_id(given)
+    found = sorted(trial_id for trial_id in known if trial_id.startswith(given))
+    if len(found) > 1:
+        raise ValueError(f"trial {given!r} may be any of {', '.join(found)}; write more of its id")
+    return found[0] if found else given
+
+
 def checked_id(trial_id: str) -> str:
     """`trial_id`, or `ValueError` where it is not the id of any trial."""
     if not _ID.fullmatch(trial_id):
-        raise ValueError(f"{trial_id!r} is no trial id; ids have 12 digits of 0-9 and a-f")
+        raise ValueError(
+            f"{trial_id!r} is no trial id; ids have 12 digits of 0-9 and a-f, the first 4 or more will do"
+        )
     return trial_id

@@ -20,12 +20,14 @@ _BUSY_RETRY_S, _BUSY_RETRY_AT_MOST_S = 2.0, 15.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A trial that was given up, with the reason and the end of its log."""
+    """A trial that was given up, with the reason, the end of its log, and the log's file where it is of this
+    machine."""
 
     trial: Trial
     attempts: int
     reason: str
     log_tail: str
+    log: str = ""
 
 
 @dataclasses.dataclass
@@ -140,7 +142,7 @@ class RunState:
     clock: Callable[[], float]
     began: float
     skipped: list[str] = dataclasses.field(default_factory=list)
-    cancelled: list[str] = dataclasses.field(default_factory=list)
+    cancelled: dict[str, Job] = dataclasses.field(default_factory=dict)
     running: dict[str, Job] = dataclasses.field(default_factory=dict)
     measured: dict[str, Job] = dataclasses.field(default_factory=dict)
     elsewhere: list[str] = dataclasses.field(default_factory=list)
@@ -209,3 +211,8 @@ class RunState:
     def leave(self, job: Job) -> None:
         """Book a job that this run is through with."""
         self._parked_spent += job.spent_flops
+
+    def take_up_again(self, job: Job) -> None:
+        """Queue a job that was left, or never begun."""
+        self._parked_spent -= job.spent_flops
+        self.wait(job)

@@ -38,6 +38,7 @@ class Preview:
     """The bill of a plan: one `TrialCost` for each trial, the totals, and what looks unwise.
 
     - `seconds`: estimated wall time of what remains on `workers` workers, `None` where no speed is known.
+    - `training_alone`: whether that leaves compiling out, as speeds do that are read from a store.
     - `checkpoint_bytes`: the most that checkpoints of what remains take while it runs.
     """
 
@@ -47,6 +48,7 @@ class Preview:
     workers: int
     seconds: float | None
     checkpoint_bytes: float
+    training_alone: bool = False
 
     @property
     def trials(self) -> int:
@@ -92,7 +94,7 @@ class Preview:
         """All of it as JSON values, with stable keys."""
         totals = (
             "trials measurements remaining_measurements spent_flops separate_flops saved_flops "
-            "saved_fraction remaining_flops workers seconds checkpoint_bytes"
+            "saved_fraction remaining_flops workers seconds training_alone checkpoint_bytes"
         )
         return {
             "plan": self.plan.name,
@@ -140,6 +142,7 @@ def preview(
         warnings=design_warnings(plan.sweep, optima),
         workers=workers,
         seconds=seconds,
+        training_alone=speed is not None and not speed.compile_seconds,
         checkpoint_bytes=checkpoint_bytes(
             (cost.trial for cost in costs if cost.remaining_durations), workers
         ),

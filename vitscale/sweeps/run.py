@@ -7,7 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from vitscale.scaling.progress import Progress
-from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed, record_attempt
+from vitscale.sweeps.attempts import (
+    RESUMED,
+    attempts,
+    cancelled,
+    failures_since_resumed,
+    record_attempt,
+)
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.engine import Attempt, Engine
 from vitscale.sweeps.engines.local import log_tail
@@ -52,7 +58,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a run did. Trials are named by id.
+    """What a run did. Trials are named by id; `unusable` says why none of the plan can be trained here.
 
     `skipped` were in the store before, `measured` were measured by this run, `elsewhere` by another
     run on the same store meanwhile. `diverged` are those of all three with a diverged duration.
@@ -74,6 +80,7 @@ class RunReport:
     wall_seconds: float
     core_seconds: float
     spent_flops: float
+    unusable: str = ""
 
     @property
     def complete(self) -> bool:
@@ -130,7 +137,10 @@ def run(
     completed = interrupted = False
     stopped = ""
     try:
-        while (len(state.queue) or state.running) and not stopped:
+        while not stopped and (
+            len(state.queue) or state.running or driver.take_up_resumed(state, at_once=True)
+        ):
+            driver.take_up_resumed(state)
             driver.submit(state)
             for event in engine.poll(_POLL_S):
                 driver.take(state, event)
@@ -184,7 +194,7 @@ def _begin(
         if not cost.remaining_durations:
             state.skipped.append(trial.id)
         elif trial.id in unwanted:
-            state.cancelled.append(trial.id)
+            state.cancelled[trial.id] = Job(trial=trial, cost=cost, resumes=trial.id in resumable)
         elif len(failed) > retries:
             last = failed[-1]
             state.failed[trial.id] = Failure(
@@ -194,6 +204,12 @@ def _begin(
             job = Job(trial=trial, cost=cost, resumes=trial.id in resumable)
             state.wait(job, held=trial.id in held)
     return state
+
+
+def untrained(plan: Plan, store: Store, *, unusable: str) -> RunReport:
+    """The report of a run that cannot be: what `store` holds of the plan, and why the rest is not for here."""
+    state = _begin(plan, store, time.monotonic, together=False, shared=True, retries=RETRIES)
+    return dataclasses.replace(_report(state, interrupted=False, stopped=""), unusable=unusable)
 
 
 @dataclasses.dataclass
@@ -208,6 +224,7 @@ class _Driver:
     display: Display | None
     tracking: "Tracking | None" = None
     _looked_at: float | None = None
+    _unwanted: frozenset[str] = frozenset()
 
     def submit(self, state: RunState) -> None:
         """Fill the engine with waiting trials."""
@@ -215,6 +232,9 @@ class _Driver:
             trial = job.trial
             if self.store.measured(trial) >= set(trial.durations):
                 state.elsewhere.append(trial.id)
+            elif trial.id in self._unwanted:
+                state.leave(job)
+                state.cancelled[trial.id] = job
             elif not self._affordable(state, job):
                 state.leave(job)
                 state.too_dear[trial.id] = job
@@ -254,18 +274,38 @@ class _Driver:
         job.end_attempt(finished=False)
         self._retry(state, job, event)
 
-    def stop_cancelled(self, state: RunState) -> None:
-        """Stop trials that somebody has cancelled meanwhile; looked for every few seconds."""
+    def take_up_resumed(self, state: RunState, *, at_once: bool = False) -> bool:
+        """Queue trials that somebody has resumed meanwhile, cancelled or failed as they were; gives whether
+        there were any. Looked for every few seconds, or `at_once`."""
         now = state.clock()
-        if self._looked_at is not None and now - self._looked_at < _CANCELLED_EVERY_S:
-            return
-        self._looked_at = now
-        for trial_id in cancelled(self.store) & state.running.keys():
+        recent = self._looked_at is not None and now - self._looked_at < _CANCELLED_EVERY_S
+        if recent and not at_once:
+            return False
+        self._looked_at, self._unwanted = now, frozenset(cancelled(self.store))
+        wanted = [i for i in state.cancelled if i not in self._unwanted]
+        jobs = [state.cancelled.pop(trial_id) for trial_id in wanted]
+        known = attempts(self.store, state.failed.keys()) if state.failed else {}
+        for trial_id in [i for i, ended in known.items() if ended[-1].outcome == RESUMED]:
+            trial = state.failed.pop(trial_id).trial
+            done, resumes = self.store.measured(trial), trial_id in self.store.resumable()
+            cost = trial_cost(trial, done, resumes=resumes)
+            if cost.remaining_durations:
+                jobs.append(Job(trial=trial, cost=cost, resumes=resumes))
+            else:
+                state.elsewhere.append(trial_id)
+        for job in jobs:
+            self._say(f"trial {job.trial.id} ({job.trial.shape}): resumed")
+            state.take_up_again(job)
+        return bool(jobs)
+
+    def stop_cancelled(self, state: RunState) -> None:
+        """Stop trials that somebody has cancelled meanwhile."""
+        for trial_id in self._unwanted & state.running.keys():
             self.engine.cancel(trial_id, grace_seconds=_SAVING_S)
             job = state.running.pop(trial_id)
             job.end_attempt(finished=False)
             state.leave(job)
-            state.cancelled.append(trial_id)
+            state.cancelled[trial_id] = job
             self._say(f"trial {trial_id} ({job.trial.shape}): cancelled; vitscale resume undoes it")
 
     def pass_on_messages(self) -> None:
@@ -327,11 +367,19 @@ class _Driver:
         else:
             state.leave(job)
             state.failed[trial.id] = Failure(
-                trial=trial, attempts=job.attempts, reason=reason, log_tail=tail
+                trial=trial,
+                attempts=job.attempts,
+                reason=reason,
+                log_tail=tail,
+                log=str(self.store.log_path(trial.id)),
             )
             if self.tracking is not None:
                 self.tracking.end(trial, "failed")
-        what = "trying again" if again else f"given up after {job.attempts} attempts"
+        what = (
+            "trying again"
+            if again
+            else f"given up after {job.attempts} attempt{'s' * (job.attempts != 1)}"
+        )
         self._say(f"trial {trial.id} ({trial.shape}): {reason}; {what}")
 
     def _say(self, message: str) -> None:

@@ -16,7 +16,7 @@ from vitscale.sweeps.leases import Holder, holders
 from vitscale.sweeps.parquet import Facts
 from vitscale.sweeps.preview import trial_cost
 from vitscale.sweeps.store import Problem, Store
-from vitscale.sweeps.work import recorded
+from vitscale.sweeps.work import labelled
 
 State = Literal["done", "diverged", "running", "failed", "cancelled", "waiting"]
 """Of a trial: all durations measured, one of them diverged, held by a process, given up after its last
@@ -59,7 +59,8 @@ class TrialStatus:
 class StoreStatus:
     """Trials of a store and of its plans, and the files that cannot be trusted.
 
-    - `plans`: of each plan that was run or submitted here, the durations done and the durations in all.
+    - `plans`: of each plan that was run or submitted here, by its label (`work.labelled`), the durations done and
+      the durations in all.
     - `losses`: attempts that ended with their process or machine.
     """
 
@@ -132,11 +133,11 @@ def store_status(store: Store) -> StoreStatus:
         if not problems:
             raise
         facts = store.facts(skip=[problem.path for problem in problems])
-    plans = recorded(store)
+    plans = labelled(store)
     ended, held, unwanted = attempts(store), holders(store.place), cancelled(store)
     resumable = store.resumable()
     trials: dict[str, Trial] = {}
-    for plan in plans:
+    for plan in plans.values():
         for trial in plan.trials:
             known = trials.get(trial.id)
             durations = {*trial.durations, *(known.durations if known else ())}
@@ -156,7 +157,7 @@ def store_status(store: Store) -> StoreStatus:
     return StoreStatus(
         path=store.name,
         trials=tuple(found),
-        plans={plan.name: _done(plan.trials, facts) for plan in plans},
+        plans={label: _done(plan.trials, facts) for label, plan in plans.items()},
         losses=sum(a.outcome in ("lost", "preempted") for each in ended.values() for a in each),
         problems=problems,
     )

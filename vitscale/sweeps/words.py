@@ -1,6 +1,6 @@
 """Plans and runs in words: lines of text, without a terminal."""
 
-from vitscale.sweeps.jobs import RunState
+from vitscale.sweeps.jobs import Failure, RunState
 from vitscale.sweeps.preview import Preview
 from vitscale.sweeps.run import RunReport
 
@@ -15,7 +15,8 @@ def summary_line(state: RunState) -> str:
     if state.failed:
         parts.append(f"{len(state.failed)} failed")
     eta = state.eta_seconds
-    parts.append("ETA ..." if eta is None else f"ETA {clock(eta)}")
+    if eta is not None:
+        parts.append(f"ETA {clock(eta)}")
     parts.append(f"{clock(state.wall_seconds)} so far")
     parts.append(f"{state.spent_flops:.3g} FLOPs")
     if state.core_seconds:
@@ -23,8 +24,16 @@ def summary_line(state: RunState) -> str:
     return ", ".join(parts)
 
 
-def report_lines(report: RunReport) -> list[str]:
-    """What a finished or interrupted run has to say."""
+_AGAIN = "the same command tries the failed trials again, and only those"
+
+
+def report_lines(report: RunReport, *, again: str = _AGAIN) -> list[str]:
+    """What a finished or interrupted run has to say; `again`: how its failed trials are tried again."""
+    if report.unusable:
+        return [
+            f"{report.plan}: {counted(len(report.unfinished), 'trial')} left to others, since it cannot be trained "
+            f"here: {report.unusable}"
+        ]
     lines = [
         f"{report.plan}: {counted(len(report.measured), 'trial')} measured in {clock(report.wall_seconds)}, "
         f"{len(report.skipped)} done before"
@@ -39,7 +48,7 @@ def report_lines(report: RunReport) -> list[str]:
             f"failed: trial {failure.trial.id} ({failure.trial.shape}) after "
             f"{counted(failure.attempts, 'attempt')}: {failure.reason}"
         )
-        lines += [f"    {line}" for line in failure.log_tail.splitlines()]
+        lines += _log_lines(failure)
     if report.interrupted:
         lines.append(
             f"interrupted with {counted(len(report.unfinished), 'trial')} to go; the same command goes on "
@@ -51,8 +60,15 @@ def report_lines(report: RunReport) -> list[str]:
             f"goes on"
         )
     elif report.failed:
-        lines.append("the same command tries the failed trials again, and only those")
+        lines.append(again)
     return lines
+
+
+def _log_lines(failure: Failure) -> list[str]:
+    """The last line of a failed trial's log, where it adds something, and where the rest is."""
+    last = next((line for line in reversed(failure.log_tail.splitlines()) if line.strip()), "")
+    lines = [] if last.strip().rstrip(".") in failure.reason else [f"    {last.strip()}"]
+    return lines + ([f"    log: {failure.log}"] if failure.log else [])
 
 
 def preview_lines(preview: Preview) -> list[str]:
@@ -67,7 +83,12 @@ def preview_lines(preview: Preview) -> list[str]:
     if preview.remaining_flops < preview.spent_flops:
         lines.append(f"{preview.remaining_flops:.4g} training FLOPs to do")
     if preview.seconds is not None:
-        lines.append(f"about {clock(preview.seconds)} on {preview.workers} workers")
+        on = f"on {counted(preview.workers, 'worker')}"
+        lines.append(
+            f"about {clock(preview.seconds)} of training alone {on}; starting, compiling and measuring come on top"
+            if preview.training_alone
+            else f"about {clock(preview.seconds)} of compiling and training {on}; starting and measuring come on top"
+        )
     if preview.checkpoint_bytes >= _WORTH_SAYING_BYTES:
         lines.append(f"up to {_bytes(preview.checkpoint_bytes)} of checkpoints while it runs")
     return lines + [f"warning: {warning}" for warning in preview.warnings]

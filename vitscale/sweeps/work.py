@@ -1,19 +1,25 @@
 """A worker of a store: runs whatever its plans lack, beside any number of others on any machines."""
 
+import dataclasses
+import hashlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed
 from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
-from vitscale.sweeps.run import Display, Limits, RunReport, run
+from vitscale.sweeps.run import RETRIES, Display, Limits, RunReport, run, untrained
 from vitscale.sweeps.store import Store
 
 if TYPE_CHECKING:
     from vitscale.sweeps.trackers.tracking import Tracking
 
 _NEW_PLANS_S = 10.0
+_HASH = 6
+"""Digits of a plan's hash that are shown where its name is not enough."""
 
 
 def work(
@@ -26,55 +32,109 @@ def work(
     display: Callable[[], Display] | None = None,
     tracking: "Tracking | None" = None,
     say: Callable[[str], None] = lambda line: None,
+    unusable: Callable[[Trial], str] = lambda trial: "",
 ) -> list[RunReport]:
-    """Run the plans that `store` recorded, or those named `plans`, until nothing is left to do.
+    """Run the plans that `store` recorded, or those named `plans`, until nothing is left to do; gives the
+    last report of each.
 
     - `follow`: wait for new plans then, until interrupted or `max_hours` are over.
     - `display`: makes the display of a run. `tracking`: is told what it does; the caller closes it.
+    - `unusable`: why a trial cannot be trained here, or nothing; the other plans are run then.
 
     Raises `ValueError` where there is no such plan, and as `run`.
     """
-    began, reports = time.monotonic(), []
-    seen: set[str] = set()
+    began = time.monotonic()
+    reports: dict[str, RunReport] = {}
+    given_up: set[str] = set()
+    """Trials that failed here in ways that the store does not count against them: they are not begun again."""
     while True:
-        for plan in recorded(store, plans):
-            text = f"{plan.name}: {sum(len(t.durations) for t in plan.trials)} models of {len(plan.trials)} trials"
+        busy = False
+        for label, plan in labelled(store, plans).items():
             left = None if max_hours is None else max_hours - (time.monotonic() - began) / 3600
             if left is not None and left <= 0:
-                return reports
-            if follow and is_done(store, plan):
+                return list(reports.values())
+            known = reports.get(label)
+            if known is not None and not trainable(store, plan) - given_up:
                 continue
-            if plan.name not in seen:
-                seen.add(plan.name)
-                say(text)
-            report = run(
-                plan,
-                engine,
-                store,
-                limits=Limits(max_hours=left),
-                display=display() if display else None,
-                shared=True,
-                tracking=tracking,
-            )
-            reports.append(report)
+            if known is None and follow and is_done(store, plan):
+                continue
+            why = "" if is_done(store, plan) else unusable(plan.trials[0])
+            if why:
+                if known is None or not known.unusable:
+                    say(f"{label}: cannot be trained here, and is left to others: {why}")
+                report = untrained(plan, store, unusable=why)
+            else:
+                if known is None or known.unusable:
+                    models = sum(len(trial.durations) for trial in plan.trials)
+                    say(f"{label}: {models} models of {len(plan.trials)} trials")
+                report = run(
+                    plan,
+                    engine,
+                    store,
+                    limits=Limits(max_hours=left),
+                    display=display() if display else None,
+                    shared=True,
+                    tracking=tracking,
+                )
+                given_up |= trainable(store, plan) & {f.trial.id for f in report.failed}
+                busy = True
+            reports[label] = dataclasses.replace(report, plan=label)
             if report.interrupted or report.stopped:
-                return reports
-        if not follow:
-            return reports
-        time.sleep(_NEW_PLANS_S)
+                return list(reports.values())
+        # What was resumed or submitted while the last plans ran is taken up before the end.
+        if follow and not busy:
+            time.sleep(_NEW_PLANS_S)
+        elif not busy:
+            return list(reports.values())
 
 
-def recorded(store: Store, names: list[str] | None = None) -> list[Plan]:
-    """The plans that were run or submitted here; those called `names` where some are named.
+def labelled(store: Store, names: list[str] | None = None) -> dict[str, Plan]:
+    """The plans that were run or submitted here by what tells them apart: the name, followed by the beginning of
+    the hash in its file's name where plans of one name differ.
+
+    - `names`: only those of these names, labels, or names of files in `plans/`.
 
     Raises `ValueError` where one is not there.
     """
-    plans = [plan_from_toml(text) for text in store.recorded_plans()]
+    by_name: dict[str, list[tuple[str, Plan]]] = {}
+    for text in store.recorded_plans():
+        plan = plan_from_toml(text)
+        alike = by_name.setdefault(plan.name, [])
+        if plan not in [
+            other for _, other in alike
+        ]:  # another version may write the same otherwise
+            alike.append((hashlib.sha256(text.encode()).hexdigest()[:12], plan))
+    found, called = {}, {}
+    for name, alike in by_name.items():
+        for digest, plan in alike:
+            label = name if len(alike) == 1 else f"{name}-{digest[:_HASH]}"
+            found[label] = plan
+            called[label] = {name, label, f"{name}-{digest}", f"{name}-{digest}.toml"}
     for name in names or ():
-        if name not in {plan.name for plan in plans}:
-            there = ", ".join(sorted({plan.name for plan in plans})) or "none"
+        if not any(name in each for each in called.values()):
+            there = ", ".join(sorted(found)) or "none"
             raise ValueError(f"the store {store.name} has no plan {name!r}; it has {there}")
-    return [plan for plan in plans if not names or plan.name in names]
+    return {label: plan for label, plan in found.items() if not names or called[label] & {*names}}
+
+
+def recorded(store: Store, names: list[str] | None = None) -> list[Plan]:
+    """The plans that were run or submitted here; those that `names` name where some are named.
+
+    Raises `ValueError` where one is not there.
+    """
+    return list(labelled(store, names).values())
+
+
+def trainable(store: Store, plan: Plan) -> set[str]:
+    """Ids of the trials of `plan` that `store` lacks, and that are neither cancelled nor given up."""
+    measured, unwanted = store.measured_durations(), cancelled(store)
+    lacking = {t.id for t in plan.trials if not set(t.durations) <= measured.get(t.id, set())}
+    failed = attempts(store, lacking)
+    return {
+        trial_id
+        for trial_id in lacking - unwanted
+        if len(failures_since_resumed(failed.get(trial_id, ()))) <= RETRIES
+    }
 
 
 def is_done(store: Store, plan: Plan) -> bool:
