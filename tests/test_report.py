@@ -1,6 +1,7 @@
 """`vitscale report` and `vitscale demo`: what the page says is what the other commands say, and it needs
 nothing but itself."""
 
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -14,6 +15,10 @@ from command_line import refused, vitscale
 from report_samples import measured_store
 
 from vitscale.fits.datasets import load_chinchilla, load_sovit_star, path
+from vitscale.fits.store_fit import fit_store
+from vitscale.report.cost import cost
+from vitscale.report.source import read_star_source
+from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
 
@@ -86,6 +91,21 @@ def test_cost_is_that_of_vitscale_status(report, store, capsys):
     page, _ = report
     assert f"{len(status['trials'])} networks" in page.text
     assert f"{status['spent_flops']:.3g}".replace("e+", "e") + " FLOPs" in page.text
+
+
+def test_time_and_price_are_of_training_and_of_evaluation(store):
+    """Steps that take as long for every FLOP: a trunk is paid once, an evaluation once for each duration."""
+    frame = Store.open(store).table().to_pandas()
+    rows = frame.assign(train_seconds=frame["train_flops"] * 3.6e-9, eval_seconds=1800.0)
+    rows = pd.concat([rows, rows.assign(metric="another_error")])
+    fit_file, table = fit_store(frame)
+    source = dataclasses.replace(read_star_source(str(store), frame, fit_file, table), rows=rows)
+    facts = dict(cost(source, price=2.0))
+    training, evaluation = frame["spent_flops"].sum() * 1e-12, 0.5 * len(frame)
+    assert f"{training:.3g} hours of training" in facts["time of one device"]
+    assert f"{evaluation:.3g} hours of evaluation" in facts["time of one device"]
+    assert facts["price"].startswith(f"{2 * (training + evaluation):,.2f} at 2 an hour")
+    assert "without compiling and starting" in facts["price"]
 
 
 def test_nothing_comes_from_elsewhere(report):
@@ -214,4 +234,7 @@ def test_refusals(capsys, store, tmp_path):
     assert "nothing" in err
     err = refused(capsys, "report", store, "--flops", -1, "--out", tmp_path / "r.html")
     assert "not a budget" in err
+    for price in (0, -1, "inf", "nan"):
+        err = refused(capsys, "report", store, "--price", price, "--out", tmp_path / "r.html")
+        assert "is no price" in err
     assert not (tmp_path / "r.html").exists()

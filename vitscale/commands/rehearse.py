@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.price import check_price
 from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def run(command: Rehearse) -> int:
     from vitscale.sweeps.store import Store
 
     plan = named_plan(command.kind, command.sweep)
-    if command.price is not None and not command.price > 0:
-        raise ValueError(f"price={command.price:g} is no price; use more than 0, or leave it out")
+    check_price(command.price)
     if command.figure is not None:
         from vitscale.fits.plots.style import check_suffix
 

@@ -35,7 +35,7 @@ def star_page(
     """The report of `source`.
 
     - `flops`: the budget asked about, in training FLOPs; by default ten times the most that one run measured.
-    - `backtest`: of the same star, where one was made. `price`: of an hour of training, for the cost.
+    - `backtest`: of the same star, where one was made. `price`: of an hour of one device, for the cost.
     - `say`: told what is being done.
 
     Raises `ValueError` where `flops` is no budget that the rule can answer.
