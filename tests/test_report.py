@@ -15,9 +15,11 @@ from command_line import refused, vitscale
 from report_samples import measured_store
 
 from vitscale.fits.datasets import load_chinchilla, load_sovit_star, path
+from vitscale.fits.prediction.backtest_result import Backtest, Row
 from vitscale.fits.store_fit import fit_store
 from vitscale.report.cost import cost
 from vitscale.report.source import read_star_source
+from vitscale.report.star_checks import star_checks
 from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
@@ -200,6 +202,48 @@ def test_without_an_optimum_no_shape_is_named(capsys, tmp_path):
     assert code == 0 and "do not give a shape" in printed
     page = Text(out.read_text(encoding="utf-8"))
     assert "Width 1" not in page.text and "poorly determined" in page.text
+    assert "vitscale fit" in page.text and "vitscale shape" not in page.text
+
+
+def test_captions_speak_of_what_is_drawn(report, capsys, tmp_path):
+    """Where no dimension has an optimum, no diamond is drawn."""
+    table = load_sovit_star()
+    table["error"] = 2.0 * table["x"] ** -0.5
+    csv, out = tmp_path / "star.csv", tmp_path / "none.html"
+    table.to_csv(csv, index=False)
+    code, _, _ = vitscale(
+        capsys, "report", csv, "--compute", "forward_gflops", "--out", out, "--no-backtest"
+    )
+    assert code == 0
+    none = Text(out.read_text(encoding="utf-8"))
+    assert "iamond" in report[0].text and "iamond" not in none.text
+    # Sentences begin with a capital, unless with a dimension's name.
+    for page in (none, report[0]):
+        said = page.text[: page.text.index("Make it again")]
+        starts = re.findall(r"(?<![a-z]\.[a-z])\. ([a-z]\w*)", said)
+        assert {*starts} <= {"width", "depth", "mlp_dim"}
+
+
+@pytest.mark.parametrize(("bent", "standing"), [(0.0, "good"), (0.05, "care")])
+def test_a_law_that_does_not_bend_as_the_runs_do_is_no_good_sign(store, bent, standing):
+    """Every interval holds its run; what is wrong is that all predictions err to one side."""
+    frame = Store.open(store).table().to_pandas()
+    source = read_star_source(str(store), frame, *fit_store(frame))
+    rows = tuple(
+        Row(
+            name="width",
+            cutoff=float(case),
+            horizon=2.0,
+            measured=1.0,
+            predicted=1.0 + bent + 0.01 * (-1) ** case,
+            low=0.5,
+            high=2.0,
+        )
+        for case in range(20)
+    )
+    test = Backtest(rows=rows, level=0.95, along="compute")
+    (check,) = [c for c in star_checks(source, None, test) if c.sentence.startswith("Back-test")]
+    assert ("try another" in check.sentence) == (standing == "care") and check.standing == standing
 
 
 def test_demo_is_the_published_star(capsys, tmp_path, monkeypatch):
