@@ -32,10 +32,12 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
         (
             "time of one device",
             f"{training + evaluation:.3g} hours: {training:.3g} hours of training and {evaluation:.3g} hours of "
-            f"evaluation, without compiling and starting",
+            f"evaluation, without compiling and starting"
+            if training > 0
+            else "not recorded for these runs",
         ),
     ]
-    if price is not None:
+    if price is not None and training > 0:
         paid = price * (training + evaluation)
         facts.append(
             (
