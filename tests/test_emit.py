@@ -12,7 +12,7 @@ from vitscale.cli import run
 from vitscale.emit import emit_answer
 from vitscale.fits.answer import Answer, Setting, answer
 from vitscale.fits.export import TARGETS, shape_from_json
-from vitscale.fits.hardware import HARDWARE
+from vitscale.fits.hardware import ALIASES, HARDWARE, hardware_named
 from vitscale.fits.rule import exactly, published_rule
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import DIMENSIONS, Shape
@@ -154,6 +154,21 @@ def test_nothing_is_written_into_a_file(capsys, tmp_path: Path):
     assert (tmp_path / "vit").read_text() == "mine"
 
 
+def test_an_alias_rounds_as_the_hardware_that_it_is(capsys):
+    found = [
+        told(capsys, "--flops", 1e21, "--hardware", name)["shape"] for name in ("h100", "h200")
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_store_is_no_fit(capsys, tmp_path):
+    Store.open(tmp_path / "runs", create=True).prepare()
+    message = refused(capsys, "--flops", 1e16, "--fit", tmp_path / "runs")
+    assert "is a store, not a fit" in message and f"vitscale fit {tmp_path / 'runs'}" in message
+    (tmp_path / "plain").mkdir()
+    assert "is a folder, not a fit" in refused(capsys, "--flops", 1e16, "--fit", tmp_path / "plain")
+
+
 def test_the_page_lists_the_hardware_as_it_is():
     page = (Path(__file__).parents[1] / "docs" / "emit.md").read_text(encoding="utf-8")
     listed = {}
@@ -162,7 +177,8 @@ def test_the_page_lists_the_hardware_as_it_is():
     ):
         for name in re.findall(r"`([^`]+)`", names):
             listed[name] = (int(width), int(mlp_dim), int(head) if head.isdecimal() else None)
+    known = {name: hardware_named(name) for name in (*HARDWARE, *ALIASES)}
     assert listed == {
         name: (hardware.width_multiple, hardware.mlp_multiple, hardware.head_dim)
-        for name, hardware in HARDWARE.items()
+        for name, hardware in known.items()
     }
