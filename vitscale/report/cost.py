@@ -68,11 +68,15 @@ def training_hours(runs: pd.DataFrame) -> float:
     The time of a duration is that of a run of its own, so of trials that share a trunk it counts by the part of
     its FLOPs that was spent anew; of a trial that diverged, by the longest.
     """
-    seconds, status = series(runs, "train_seconds").to_numpy(float), series(runs, "status")
-    anew = series(runs, "spent_flops").to_numpy(float) / series(runs, "train_flops").to_numpy(float)
-    timed = runs.assign(seconds=seconds * anew)
-    lost = runs[status == "diverged"].groupby("trial_id")["train_seconds"].max()
-    return (total(timed[status != "diverged"], "seconds") + float(lost.sum())) / 3600
+    diverged = series(runs, "status") == "diverged"
+    trained = where(runs, ~diverged)
+    seconds, spent, alone = (
+        series(trained, name).to_numpy(float)
+        for name in ("train_seconds", "spent_flops", "train_flops")
+    )
+    lost = where(runs, diverged).sort_values(by="train_seconds")
+    longest = lost.drop_duplicates("trial_id", keep="last")
+    return (float((seconds * spent / alone).sum()) + total(longest, "train_seconds")) / 3600
 
 
 def total(rows: pd.DataFrame, column: str) -> float:
