@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from command_line import refused, vitscale
 
+from vitscale.fits.export import TARGETS
 from vitscale.fits.laws import LAWS
 from vitscale.scaling.recipes import RECIPES
 from vitscale.sweeps.presets import PRESETS
@@ -100,6 +101,8 @@ def test_tab_completes_in_a_real_bash(bash):
         (["fit", "x", "--los"], {"--loss"}),
         (["train", "S/16", "--recipe", ""], set(RECIPES)),
         (["-q", "conv"], {"convert"}),
+        (["shape", "--hardware", "h"], {"h100", "h200"}),
+        (["shape", "--emit", ""], {"all", *TARGETS}),
         (["convert", "a", "b", "--to", "t"], {"timm"}),
         (["data", "prepare", "--fr"], {"--from"}),
         (["fit", "x", "--out", ""], set()),

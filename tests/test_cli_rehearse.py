@@ -42,6 +42,27 @@ def test_preemptions_cost_attempts_and_little_else(tmp_path, capsys):
     assert f"{found['attempts']:,} attempts" in capsys.readouterr().out
 
 
+def test_idle_workers_are_pointed_out_with_what_fewer_cost(capsys):
+    """The hint is what the command says with that number; it takes as long, and no trial waits without need."""
+    many = rehearse("star", "sovit", "--workers", "64", *FAST, "--price", "2", capsys=capsys)
+    hint = many["fewer_workers"]
+    assert 1 < hint["workers"] <= many["trials"] and hint["hours"] <= 1.05 * many["hours"]
+    few = rehearse(
+        *("star", "sovit", "--workers", str(hint["workers"]), *FAST, "--price", "2"), capsys=capsys
+    )
+    assert {name: few[name] for name in ("hours", "worker_hours", "cost")} == {
+        name: hint[name] for name in ("hours", "worker_hours", "cost")
+    }
+    assert few["cost"] < 0.5 * many["cost"] and few["fewer_workers"] is None
+    assert vitscale(["rehearse", "star", "sovit", "--workers", "64", *FAST, "--price", "2"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        f"hint: 19 trials use at most 19 workers, and most of the time fewer: --workers {hint['workers']} "
+        in out
+    )
+    assert f"{hint['cost']:,.2f}" in out
+
+
 def test_what_a_store_holds_is_not_done_again_and_gives_the_speed(tmp_path, capsys):
     sweep = GridSweep(
         widths=(16,),
@@ -78,6 +99,7 @@ def test_what_a_store_holds_is_not_done_again_and_gives_the_speed(tmp_path, caps
         ((*FAST, "--price", "-1"), "price=-1"),
         ((*FAST, "--figure", "rehearsal.gif"), "rehearsal.gif ends in '.gif'"),
         (("--flops-per-second", "0"), "flops_per_second=0"),
+        (("--flops-per-second", "400"), "400 TFLOP/s is 4e14"),
         ((*FAST, "--store", "nowhere"), "there is no store at nowhere"),
     ],
 )

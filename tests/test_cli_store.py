@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vitscale.cli import run
-from vitscale.sweeps.engines.simulated import SimulatedEngine
+from vitscale.sweeps.engines.simulated import SimulatedEngine, simulated_row
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.presets import preset
 from vitscale.sweeps.run import run as run_plan
@@ -100,3 +100,17 @@ def test_curves_of_many_files_wait_for_compaction(store, capsys, monkeypatch):
     assert run(["store", "compact", where]) == 0
     assert run(["status", where]) == 0
     assert "simulated_error by shape" in capsys.readouterr().out
+
+
+def test_status_shows_curves_of_the_metric_that_a_fit_takes(plan, tmp_path, capsys):
+    """`vitscale fit` takes the ten-shot error, also where another error was measured more often."""
+    trial = plan.trials[0]
+    first, last = trial.durations[0], trial.durations[-1]
+    store = Store.open(tmp_path / "store", create=True)
+    store.append(trial, first, [simulated_row(trial, first, (), "glyphs_25shot_error", 0.5)])
+    names = ("glyphs_25shot_error", "glyphs_10shot_error")
+    store.append(trial, last, [simulated_row(trial, last, (), n, 0.4) for n in names])
+    assert run(["status", str(store.path)]) == 0
+    assert "glyphs_10shot_error by shape" in capsys.readouterr().out
+    assert run(["status", str(store.path), "--metric", names[0]]) == 0
+    assert "glyphs_25shot_error by shape" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from vitscale.cli import run
 from vitscale.emit import emit_answer
 from vitscale.fits.answer import Answer, Setting, answer
 from vitscale.fits.export import TARGETS, shape_from_json
-from vitscale.fits.hardware import HARDWARE
+from vitscale.fits.hardware import ALIASES, HARDWARE, hardware_named
 from vitscale.fits.rule import exactly, published_rule
 from vitscale.scaling.recipes import RECIPES
 from vitscale.scaling.shape import DIMENSIONS, Shape
@@ -43,6 +43,21 @@ def test_only_what_is_named_is_written(capsys, tmp_path, option):
     assert spec.provenance["train_flops"] == 1e21
 
 
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_two_shapes_are_not_mixed_in_a_folder(capsys, tmp_path, target):
+    """Each target alone stays as a remnant of the first shape beside any other target of a second."""
+    out = tmp_path / "vit"
+    first = told(capsys, "--flops", 1e21, "--emit", target, "--out", out)["shape"]
+    other = "timm" if target != "timm" else "huggingface"
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    message = refused(capsys, "--flops", 1e22, "--emit", other, "--out", out)
+    sizes = f"{first['width']} x {first['depth']} x {first['mlp_dim']}"
+    assert f"holds another shape ({sizes}) in {target}, " in message
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+    assert told(capsys, "--flops", 1e21, "--emit", other, "--out", out)["shape"] == first
+    assert told(capsys, "--flops", 1e22, "--emit", "all", "--out", out)["shape"] != first
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -66,8 +81,7 @@ def test_mistakes_are_refused_before_anything_is_written(
 
 
 def test_the_help_and_the_refusal_name_every_target(capsys):
-    with pytest.raises(SystemExit):
-        run(["shape", "--help"])
+    assert run(["shape", "--help"]) == 0
     words = set(re.findall(r"\w+", capsys.readouterr().out))
     assert TARGETS.keys() <= words
 
@@ -140,6 +154,21 @@ def test_nothing_is_written_into_a_file(capsys, tmp_path: Path):
     assert (tmp_path / "vit").read_text() == "mine"
 
 
+def test_an_alias_rounds_as_the_hardware_that_it_is(capsys):
+    found = [
+        told(capsys, "--flops", 1e21, "--hardware", name)["shape"] for name in ("h100", "h200")
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_store_is_no_fit(capsys, tmp_path):
+    Store.open(tmp_path / "runs", create=True).prepare()
+    message = refused(capsys, "--flops", 1e16, "--fit", tmp_path / "runs")
+    assert "is a store, not a fit" in message and f"vitscale fit {tmp_path / 'runs'}" in message
+    (tmp_path / "plain").mkdir()
+    assert "is a folder, not a fit" in refused(capsys, "--flops", 1e16, "--fit", tmp_path / "plain")
+
+
 def test_the_page_lists_the_hardware_as_it_is():
     page = (Path(__file__).parents[1] / "docs" / "emit.md").read_text(encoding="utf-8")
     listed = {}
@@ -148,7 +177,8 @@ def test_the_page_lists_the_hardware_as_it_is():
     ):
         for name in re.findall(r"`([^`]+)`", names):
             listed[name] = (int(width), int(mlp_dim), int(head) if head.isdecimal() else None)
+    known = {name: hardware_named(name) for name in (*HARDWARE, *ALIASES)}
     assert listed == {
         name: (hardware.width_multiple, hardware.mlp_multiple, hardware.head_dim)
-        for name, hardware in HARDWARE.items()
+        for name, hardware in known.items()
     }

@@ -1,6 +1,7 @@
 """`vitscale report` and `vitscale demo`: what the page says is what the other commands say, and it needs
 nothing but itself."""
 
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -14,6 +15,12 @@ from command_line import refused, vitscale
 from report_samples import measured_store
 
 from vitscale.fits.datasets import load_chinchilla, load_sovit_star, path
+from vitscale.fits.prediction.backtest_result import Backtest, Row
+from vitscale.fits.store_fit import fit_store
+from vitscale.report.cost import cost
+from vitscale.report.source import read_star_source
+from vitscale.report.star_checks import star_checks
+from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
 
@@ -86,6 +93,21 @@ def test_cost_is_that_of_vitscale_status(report, store, capsys):
     page, _ = report
     assert f"{len(status['trials'])} networks" in page.text
     assert f"{status['spent_flops']:.3g}".replace("e+", "e") + " FLOPs" in page.text
+
+
+def test_time_and_price_are_of_training_and_of_evaluation(store):
+    """Steps that take as long for every FLOP: a trunk is paid once, an evaluation once for each duration."""
+    frame = Store.open(store).table().to_pandas()
+    rows = frame.assign(train_seconds=frame["train_flops"] * 3.6e-9, eval_seconds=1800.0)
+    rows = pd.concat([rows, rows.assign(metric="another_error")])
+    fit_file, table = fit_store(frame)
+    source = dataclasses.replace(read_star_source(str(store), frame, fit_file, table), rows=rows)
+    facts = dict(cost(source, price=2.0))
+    training, evaluation = frame["spent_flops"].sum() * 1e-12, 0.5 * len(frame)
+    assert f"{training:.3g} hours of training" in facts["time of one device"]
+    assert f"{evaluation:.3g} hours of evaluation" in facts["time of one device"]
+    assert facts["price"].startswith(f"{2 * (training + evaluation):,.2f} at 2 an hour")
+    assert "without compiling and starting" in facts["price"]
 
 
 def test_nothing_comes_from_elsewhere(report):
@@ -180,6 +202,48 @@ def test_without_an_optimum_no_shape_is_named(capsys, tmp_path):
     assert code == 0 and "do not give a shape" in printed
     page = Text(out.read_text(encoding="utf-8"))
     assert "Width 1" not in page.text and "poorly determined" in page.text
+    assert "vitscale fit" in page.text and "vitscale shape" not in page.text
+
+
+def test_captions_speak_of_what_is_drawn(report, capsys, tmp_path):
+    """Where no dimension has an optimum, no diamond is drawn."""
+    table = load_sovit_star()
+    table["error"] = 2.0 * table["x"] ** -0.5
+    csv, out = tmp_path / "star.csv", tmp_path / "none.html"
+    table.to_csv(csv, index=False)
+    code, _, _ = vitscale(
+        capsys, "report", csv, "--compute", "forward_gflops", "--out", out, "--no-backtest"
+    )
+    assert code == 0
+    none = Text(out.read_text(encoding="utf-8"))
+    assert "iamond" in report[0].text and "iamond" not in none.text
+    # Sentences begin with a capital, unless with a dimension's name.
+    for page in (none, report[0]):
+        said = page.text[: page.text.index("Make it again")]
+        starts = re.findall(r"(?<![a-z]\.[a-z])\. ([a-z]\w*)", said)
+        assert {*starts} <= {"width", "depth", "mlp_dim"}
+
+
+@pytest.mark.parametrize(("bent", "standing"), [(0.0, "good"), (0.05, "care")])
+def test_a_law_that_does_not_bend_as_the_runs_do_is_no_good_sign(store, bent, standing):
+    """Every interval holds its run; what is wrong is that all predictions err to one side."""
+    frame = Store.open(store).table().to_pandas()
+    source = read_star_source(str(store), frame, *fit_store(frame))
+    rows = tuple(
+        Row(
+            name="width",
+            cutoff=float(case),
+            horizon=2.0,
+            measured=1.0,
+            predicted=1.0 + bent + 0.01 * (-1) ** case,
+            low=0.5,
+            high=2.0,
+        )
+        for case in range(20)
+    )
+    test = Backtest(rows=rows, level=0.95, along="compute")
+    (check,) = [c for c in star_checks(source, None, test) if c.sentence.startswith("Back-test")]
+    assert ("try another" in check.sentence) == (standing == "care") and check.standing == standing
 
 
 def test_demo_is_the_published_star(capsys, tmp_path, monkeypatch):
@@ -214,4 +278,7 @@ def test_refusals(capsys, store, tmp_path):
     assert "nothing" in err
     err = refused(capsys, "report", store, "--flops", -1, "--out", tmp_path / "r.html")
     assert "not a budget" in err
+    for price in (0, -1, "inf", "nan"):
+        err = refused(capsys, "report", store, "--price", price, "--out", tmp_path / "r.html")
+        assert "is no price" in err
     assert not (tmp_path / "r.html").exists()

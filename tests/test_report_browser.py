@@ -84,6 +84,33 @@ def test_nothing_overflows_and_the_answer_is_on_the_first_screen(shown):
         assert box is not None and box["y"] + 60 < 900, name
 
 
+BROKEN_WORDS = """
+() => [...document.querySelectorAll("th, td")].flatMap(cell => {
+  const broken = [];
+  const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    for (const word of walker.currentNode.data.matchAll(/\\w+/g)) {
+      const range = document.createRange();
+      range.setStart(walker.currentNode, word.index);
+      range.setEnd(walker.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(box => box.top)).size > 1) broken.push(word[0]);
+    }
+  }
+  return broken;
+})
+"""
+
+
+@once
+def test_tables_take_the_room_that_there_is(shown):
+    for details in shown.query_selector_all("details"):
+        details.evaluate("part => { part.open = true; }")
+    tables = shown.locator(".scroll:has(table)")
+    assert tables.count() >= 4
+    for k in range(tables.count()):
+        assert tables.nth(k).evaluate("part => part.scrollWidth <= part.clientWidth")
+
+
 @every_way
 def test_the_rules_of_accessibility_hold(shown):
     found = Axe().run(shown)
@@ -132,4 +159,7 @@ def test_paper_is_white_and_holds_everything(shown):
     assert shown.locator(".on-dark:visible").count() == 0
     assert shown.locator("nav:visible").count() == 0
     shown.set_viewport_size({"width": 700, "height": 900})  # about the width of A4 in CSS pixels
+    for details in shown.query_selector_all("details"):
+        details.evaluate("part => { part.open = true; }")
     assert shown.evaluate("document.documentElement.scrollWidth") <= 700
+    assert shown.evaluate(BROKEN_WORDS) == []

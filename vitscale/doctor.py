@@ -326,8 +326,17 @@ def examine_store(where: str) -> Finding:
     if is_remote(where):
         return _remote_store(name, where, there=there)
     path = Path(where)
-    what = "a store" if there else "no store yet" if not path.exists() else "no store, but a path"
-    return _writable(name, path, what, "choose a folder that you may write to", needed=True)
+    what = "a store" if there else "no store there yet"
+    do = "choose a folder that you may write to"
+    return _warned(_writable(name, path, what, do, needed=True), there=there)
+
+
+def _warned(finding: Finding, *, there: bool) -> Finding:
+    """A place that could hold a store and holds none is worth a look: the name may be misspelt."""
+    if there or finding.state != "ok":
+        return finding
+    do = "a sweep makes it there; look at the name if you expected one"
+    return dataclasses.replace(finding, state="warning", do=do)
 
 
 def _remote_store(name: str, where: str, *, there: bool) -> Finding:
@@ -341,11 +350,11 @@ def _remote_store(name: str, where: str, *, there: bool) -> Finding:
         place.delete(key)
     except (ValueError, OSError) as error:
         return Finding(name=name, state="broken", text=str(error), do="check address and rights")
-    text = f"{'a store' if there else 'no store yet'}; written, read and deleted in "
+    text = f"{'a store' if there else 'no store there yet'}; written, read and deleted in "
     text += f"{time.monotonic() - began:.2f} s"
     if not same:
         return Finding(name=name, state="broken", text="what is read is not what was written")
-    return Finding(name=name, state="ok", text=text)
+    return _warned(Finding(name=name, state="ok", text=text), there=there)
 
 
 def _writable(name: str, path: Path, text: str, do: str, *, needed: bool = False) -> Finding:

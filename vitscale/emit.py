@@ -13,6 +13,7 @@ from vitscale.fits.export import (
     targets_named,
     write_texts,
 )
+from vitscale.fits.export.held import refuse_mixture
 from vitscale.scaling.data.catalog import CATALOG, UNAVAILABLE
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.recipes import RECIPES
@@ -37,10 +38,12 @@ def emit_answer(
     - `recipe`, `data`: of the trial and of big_vision's config; by default as in `usual_recipe`, and
       the recipe's own.
 
-    Raises what `vitscale.fits.export.write_targets` raises, and `ValueError` for an unknown recipe or
-    where a target that was named needs one that does not go with this answer.
+    Raises what `vitscale.fits.export.write_targets` raises, and `ValueError` for an unknown recipe,
+    where a target that was named needs one that does not go with this answer, and where files of
+    another shape would stay in the folder.
     """
     texts, notes = answer_texts(found, names, folder, classes=classes, recipe=recipe, data=data)
+    refuse_mixture(found.shape, folder, texts)
     return write_texts(texts, notes)
 
 

@@ -182,6 +182,22 @@ def test_an_error_that_only_falls_has_no_optimum():
     assert codes & {"no_optimum", "exponent_not_identified", "b_at_bound", "a_at_bound"}
 
 
+@pytest.mark.parametrize(
+    ("sizes", "dimension", "advice"),
+    [
+        ([1, 2, 4, 8, 12], "depth", "below 1 there is no size, so train longer"),
+        ([2, 4, 8, 12, 16], "depth", "measure smaller sizes"),
+        ([1, 2, 4, 8, 12], "parameters", "measure smaller sizes"),  # in a unit of one's own
+    ],
+)
+def test_no_size_below_one_is_asked_for(sizes, dimension, advice):
+    rising = _points(sizes).assign(dimension=dimension)
+    rising["error"] = 0.1 + 0.02 * rising["x"] ** 0.5 + rising["compute"] ** -0.2
+    fit = fit_star(rising, resamples=0)
+    (flag,) = [flag for flag in fit.flags if flag.code == "no_optimum"]
+    assert "only rises" in flag.sentence and advice in flag.sentence
+
+
 def test_noiseless_points_give_back_the_law_with_a_closed_interval():
     arm_law = stars.SHARED_FIT["width"]
     x, t, model = stars.design("width")

@@ -14,7 +14,7 @@ from vitscale.sweeps.preview import preview
 from vitscale.sweeps.reasons import named
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
-from vitscale.sweeps.words import clock, preview_lines, summary_line
+from vitscale.sweeps.words import amount, clock, preview_lines, summary_line
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
@@ -116,10 +116,17 @@ def test_an_error_of_another_process_is_told_by_its_last_line():
 
 
 def test_times_are_short():
-    assert [clock(s) for s in (0.4, 59.6, 185, 7_800, 273_600)] == [
+    assert [clock(s) for s in (0.4, 59.6, 185, 7_800, 273_600, 1e8, 1e17)] == [
         "0s",
         "1m 00s",
         "3m 05s",
         "2h 10m",
         "3d 4h",
+        "3.17 years",
+        "3.17e+09 years",
     ]
+
+
+def test_amounts_have_digits_where_they_tell():
+    told = [amount(value) for value in (0, 0.02134, 8.514, 58_226.23, 5.8e16)]
+    assert told == ["0", "0.0213", "8.51", "58,226.2", "5.8e+16"]

@@ -85,12 +85,16 @@ def _words_of(command: type, path: str, summary: str) -> Iterator[Words]:
 
 def _names(option: Option) -> tuple[str, ...]:
     """What an option's value can be, where that is a list; open ones by their registered names."""
+    from vitscale.fits.export.table import ALL, TARGETS
+    from vitscale.fits.hardware import ALIASES, HARDWARE
     from vitscale.fits.laws import LAWS
     from vitscale.fits.rule import SOVIT_EXPONENTS
     from vitscale.scaling.recipes import RECIPES
     from vitscale.sweeps.presets import PRESETS
 
     registered = {
+        "emit": (ALL, *TARGETS),
+        "hardware": (*HARDWARE, *ALIASES),
         "law": (*LAWS, "auto"),
         "recipe": tuple(RECIPES),
         "rule": tuple(SOVIT_EXPONENTS),

@@ -49,7 +49,7 @@ def run(command: Doctor) -> int:
     if command.json:
         print_json(summary(found))
     elif broken:
-        print(f"broken: {', '.join(finding.name for finding in broken)}")
+        print(f"broken: {'; '.join(f'{finding.name} ({finding.text})' for finding in broken)}")
     else:
         print("all that is needed is there")
     return 1 if broken else 0

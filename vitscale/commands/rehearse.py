@@ -1,6 +1,7 @@
 """`vitscale rehearse`."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -8,14 +9,23 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.price import check_price
 from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vitscale.scaling.progress import Speed
     from vitscale.sweeps.plan import Plan
     from vitscale.sweeps.rehearsal.rehearsal import Rehearsal
     from vitscale.sweeps.store import Store
 
+_SLOWEST = 1e6
+"""FLOP/s below which no machine is that trains anything."""
+_IDLE = 0.25
+"""Part of the worker-hours from which on fewer workers are tried."""
+_AS_LONG = 1.05
+"""Times as long that count as no longer."""
 _TIMES = 600
 _MOST_ROWS = 200
 """Workers that the figure shows; of more, every so-many-th."""
@@ -29,7 +39,7 @@ class Rehearse:
     The driver is the one that would run it; trials only take their time. Ten thousand trials on a thousand
     workers take less than a minute. Nothing is written but the --figure.
 
-    Examples:  vitscale rehearse star sovit --workers 64 --flops-per-second 4e14 --preemptions-per-hour 0.05
+    Examples:  vitscale rehearse star sovit --workers 10 --flops-per-second 4e14 --preemptions-per-hour 0.05
                vitscale rehearse grid my.toml --store runs/mine --workers 8 --price 2.5 --figure rehearsal.png
     """
 
@@ -93,8 +103,7 @@ def run(command: Rehearse) -> int:
     from vitscale.sweeps.store import Store
 
     plan = named_plan(command.kind, command.sweep)
-    if command.price is not None and not command.price > 0:
-        raise ValueError(f"price={command.price:g} is no price; use more than 0, or leave it out")
+    check_price(command.price)
     if command.figure is not None:
         from vitscale.fits.plots.style import check_suffix
 
@@ -110,20 +119,45 @@ def run(command: Rehearse) -> int:
         checkpoint_seconds=command.checkpoint_seconds,
         seed=command.seed,
     )
-    with working(f"rehearsing {plan.name} on {command.workers} machines"):
-        found = rehearse(
+
+    def on(workers: int) -> "Rehearsal":
+        return rehearse(
             plan,
-            cluster,
+            dataclasses.replace(cluster, workers=workers),
             measured=store.measured_durations() if store else None,
             resumable=store.resumable() if store else (),
         )
+
+    with working(f"rehearsing {plan.name} on {command.workers} machines"):
+        found = on(command.workers)
+        fewer = _fewer(found, on)
     if command.figure is not None:
         draw(found, command.figure, command.price)
     values = {"plan": plan.name, **found.as_dict()}
     values["cost"] = None if command.price is None else found.cost(command.price)
     values["figure"] = command.figure and str(command.figure)
-    output(command.json, values, lambda: _lines(command, found))
+    values["fewer_workers"] = fewer and {
+        "workers": fewer.cluster.workers,
+        "hours": fewer.hours,
+        "worker_hours": fewer.worker_hours,
+        "cost": None if command.price is None else fewer.cost(command.price),
+    }
+    output(command.json, values, lambda: _lines(command, found, fewer))
     return 0
+
+
+def _fewer(found: "Rehearsal", on: "Callable[[int], Rehearsal]") -> "Rehearsal | None":
+    """The rehearsal with fewer workers that takes as long, where many of them idle: as many as could share
+    the work evenly while the longest trial runs, else as many as there are trials."""
+    trials = len(found.plan.trials) - len(found.report.skipped)
+    if not trials or found.hours_by_doing["idle"] < _IDLE * found.worker_hours:
+        return None
+    for workers in (math.ceil(found.work_hours / found.longest_hours), trials):
+        if workers < found.cluster.workers:
+            tried = on(workers)
+            if tried.hours <= _AS_LONG * found.hours:
+                return tried
+    return None
 
 
 def draw(found: "Rehearsal", path: Path, price: float | None = None) -> None:
@@ -154,6 +188,11 @@ def _speed(command: Rehearse, store: "Store | None", plan: "Plan") -> "Speed":
     from vitscale.scaling.progress import Speed
 
     if command.flops_per_second is not None:
+        if not _SLOWEST <= command.flops_per_second < math.inf:
+            raise ValueError(
+                f"flops_per_second={command.flops_per_second:g} is no machine's speed; give single FLOPs a "
+                f"second, {_SLOWEST:g} or more: 400 TFLOP/s is 4e14"
+            )
         return Speed(
             compile_seconds=command.compile_seconds,
             step_overhead_seconds=command.step_overhead_seconds,
@@ -171,8 +210,8 @@ def _speed(command: Rehearse, store: "Store | None", plan: "Plan") -> "Speed":
     )
 
 
-def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
-    from vitscale.sweeps.words import clock
+def _lines(command: Rehearse, found: "Rehearsal", fewer: "Rehearsal | None") -> list[str]:
+    from vitscale.sweeps.words import amount, clock, counted
 
     report = found.report
     lines = [
@@ -185,9 +224,9 @@ def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
             if found.longest_hours >= found.bound_hours
             else " (all work shared evenly)"
         ),
-        f"{found.worker_hours:,.1f} worker-hours, {found.utilisation:.1%} of them steps that count: "
+        f"{amount(found.worker_hours)} worker-hours, {found.utilisation:.1%} of them steps that count: "
         + ", ".join(
-            f"{hours:,.1f} {_WORDS[doing]}"
+            f"{amount(hours)} {_WORDS[doing]}"
             for doing, hours in found.hours_by_doing.items()
             if doing != "away"
         ),
@@ -198,10 +237,27 @@ def _lines(command: Rehearse, found: "Rehearsal") -> list[str]:
         f"them at work; {found.failures:,} failures of trials, {len(report.failed):,} given up",
     ]
     if command.price is not None:
-        lines.append(f"{found.cost(command.price):,.2f} at {command.price:g} a worker-hour")
+        lines.append(f"{_money(found.cost(command.price))} at {command.price:g} a worker-hour")
+    if fewer is not None:
+        trials = len(found.plan.trials) - len(report.skipped)
+        for_what = (
+            f"{amount(fewer.worker_hours)} worker-hours"
+            if command.price is None
+            else _money(fewer.cost(command.price))
+        )
+        most = fewer.cluster.workers == trials
+        lines.append(
+            f"hint: {counted(trials, 'trial')} {'uses' if trials == 1 else 'use'} at most {counted(trials, 'worker')}"
+            f"{'' if most else ', and most of the time fewer'}: --workers {fewer.cluster.workers} takes "
+            f"{clock(fewer.hours * 3600)} for {for_what}"
+        )
     if command.figure is not None:
         lines.append(f"figure: {command.figure}")
     return lines
+
+
+def _money(value: float) -> str:
+    return f"{value:,.2f}" if 0.1 <= value < 1e9 else f"{value:.3g}"
 
 
 _WORDS = {"compile": "compiling", "train": "training", "lost": "lost", "idle": "idle"}

@@ -8,7 +8,8 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
-from vitscale.commands.saying import note
+from vitscale.commands.price import check_price
+from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Report(Columns):
     like: str | None = None
     """Budget of a known training run, as "ViT-g/14 x 16e9" (model x images seen)."""
     price: float | None = None
-    """Price of an hour of training on one device, in any currency, to say what the measurements cost."""
+    """Price of an hour of one device, in any currency, to say what training and evaluation cost."""
     no_backtest: bool = False
     """Do not check the law by leaving out the largest runs, which takes some seconds."""
     open: bool = False
@@ -74,6 +75,7 @@ class Demo:
 
 
 def run_report(command: Report) -> int:
+    from vitscale.fits.answer import check_budget
     from vitscale.fits.rule import flops_like
     from vitscale.report.source import read_star_source
     from vitscale.report.star_report import star_page
@@ -81,14 +83,17 @@ def run_report(command: Report) -> int:
 
     if command.flops is not None and command.like is not None:
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
+    check_price(command.price)
+    if command.flops is not None:
+        check_budget(command.flops)
     _refuse_other_names(command.out)
     flops = flops_like(command.like) if command.like is not None else command.flops
     if command.law == "chinchilla":
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
-    note(f"reading {command.source}")
-    frame = read_source(command.source)
+    with working(f"reading {command.source}"):
+        frame = read_source(command.source)
     note("fitting eq. (2) to each dimension of the star")
     fit_file, table = fit_source(frame, command.source, command, resamples=0)
     backtest = None
@@ -122,9 +127,10 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         raise ValueError(
             f"{', '.join(unused)} is for a star, not for --law chinchilla; leave it out"
         )
-    note(f"reading {command.source}")
+    with working(f"reading {command.source}"):
+        frame = read_source(command.source)
     table = law_table(
-        read_source(command.source),
+        frame,
         command.law,
         inputs=command.inputs,
         target=command.error,

@@ -56,8 +56,8 @@ class ShapeFor:
     data: str | None = None
     """What these train on, instead of the recipe's data: tfds:NAME, folder:PATH or npz:PATH."""
     hardware: str | None = None
-    """Round to what this likes: cpu, v100, a100, h100, tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e; with --fit, to
-    the sizes that cost least by its laws. Flags below change single ones of its multiples."""
+    """Round to what this likes: cpu, v100, a100, h100 (or h200), tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e; with
+    --fit, to the sizes that cost least by its laws. Flags below change single ones of its multiples."""
     patch: int | None = None
     """Patch size in pixels (default: that of --fit, else of --fits, else 14)."""
     image_size: int | None = None
@@ -152,12 +152,12 @@ def _check_emit(command: ShapeFor) -> None:
 
 
 def _rounded_for(name: str, setting: "Setting") -> str:
-    from vitscale.fits.hardware import HARDWARE
+    from vitscale.fits.hardware import hardware_named
 
     heads = f"{setting.heads} heads" if setting.heads else f"heads of {setting.head_dim}"
     return (
         f"{name}: width a multiple of {setting.width_multiple}, mlp_dim of "
-        f"{setting.mlp_multiple}, {heads}; {HARDWARE[name].why}"
+        f"{setting.mlp_multiple}, {heads}; {hardware_named(name).why}"
     )
 
 

@@ -37,7 +37,8 @@ class Status:
     watch: bool = False
     """Keep showing it until all is done: one table on a terminal, a line every ten seconds elsewhere."""
     metric: str | None = None
-    """Which metric to show curves of (default: the error most often measured)."""
+    """Which metric to show curves of (default: the one that `vitscale fit` takes, else the error most
+    often measured)."""
     trials: bool = False
     """List every trial that is not done, with its id: for vitscale cancel and vitscale resume --trial."""
     no_curves: bool = False
@@ -150,9 +151,10 @@ def _curves(store: "Store", metric: str | None) -> list[str]:
         return [
             f"  no curves of {files:,} files; make them one with: vitscale store compact {store.name}"
         ]
+    from vitscale.fits.store_fit import DEFAULT_METRICS
     from vitscale.sweeps.curves import curve_lines, error_curves
 
-    return curve_lines(*error_curves(store, metric))
+    return curve_lines(*error_curves(store, metric, preferred=DEFAULT_METRICS))
 
 
 def _more(left: int, state: str) -> list[str]:

@@ -122,6 +122,15 @@ class Answer:
         ]
 
 
+def check_budget(flops: float) -> None:
+    """Raises `ValueError` where `flops` is no number of training FLOPs that a rule can answer for."""
+    if not (math.isfinite(flops) and 0 < flops <= _MOST_FLOPS):
+        raise ValueError(
+            f"flops={flops} is not a budget; give training FLOPs from above 0 to {_MOST_FLOPS:g}, "
+            f"such as 1e21"
+        )
+
+
 def answer(
     rule: Rule,
     flops: float,
@@ -144,11 +153,7 @@ def answer(
     lacks a dimension, the budget is not positive, or no model is that small or that large, and where
     the device was tried with other models or holds no shape near.
     """
-    if not (math.isfinite(flops) and 0 < flops <= _MOST_FLOPS):
-        raise ValueError(
-            f"flops={flops} is not a budget; give training FLOPs from above 0 to {_MOST_FLOPS:g}, "
-            f"such as 1e21"
-        )
+    check_budget(flops)
     refuse_missing("rule", rule.exponents)
     if capacity is not None:
         capacity.check_model(

@@ -79,11 +79,14 @@ HARDWARE: dict[str, Hardware] = {
 }
 """Accelerators by name."""
 
+ALIASES = {"h200": "h100"}
+"""Further names: an H200 is an H100's chip with more memory."""
+
 
 def hardware_named(name: str) -> Hardware:
     """The accelerator called `name`; raises `ValueError` with the nearest name where there is none."""
-    if name in HARDWARE:
-        return HARDWARE[name]
-    near = difflib.get_close_matches(name.lower(), HARDWARE, n=1, cutoff=0.5)
+    if ALIASES.get(name, name) in HARDWARE:
+        return HARDWARE[ALIASES.get(name, name)]
+    near = difflib.get_close_matches(name.lower(), [*HARDWARE, *ALIASES], n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown hardware {name!r}; {hint}known: {', '.join(HARDWARE)}")
+    raise ValueError(f"unknown hardware {name!r}; {hint}known: {', '.join([*HARDWARE, *ALIASES])}")

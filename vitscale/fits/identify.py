@@ -14,6 +14,7 @@ from vitscale.fits.arm import Arm, ArmEstimate
 from vitscale.fits.intervals.leverage import exponents_without
 from vitscale.fits.laws import SHAPE_LAW
 from vitscale.fits.uncertainty import S_REACH, Interval
+from vitscale.scaling.shape import DIMENSIONS
 
 WIDEST = 4.0
 """Largest ratio of the ends of the 95% interval of an identified exponent."""
@@ -37,7 +38,7 @@ def flags_of(
 ) -> tuple[Flag, ...]:
     """All flags of one arm; `name` is the dimension, `unit` that of compute."""
     judged = at_level(s, arm.dof)
-    found = [*_at_bounds(best, name), *_exponent(best, s, judged, name)]
+    found = [*_at_bounds(best, name), *_exponent(arm, best, s, judged, name)]
     if not best.converged:
         sentence = (
             f"{name}: the fit stopped before it met its tolerance; treat its numbers as rough"
@@ -97,13 +98,14 @@ def _at_bounds(best: ArmEstimate, name: str) -> list[Flag]:
     return found
 
 
-def _exponent(best: ArmEstimate, s: Interval, judged: Interval, name: str) -> list[Flag]:
+def _exponent(arm: Arm, best: ArmEstimate, s: Interval, judged: Interval, name: str) -> list[Flag]:
+    both = _measure(arm, name, "smaller and larger")
     if not has_optimum(best):
         direction = "falls" if best.law.beta <= 0 else "rises"
         advice = "larger" if best.law.beta <= 0 else "smaller"
         sentence = (
             f"{name}: the fitted error only {direction} with {name}, so there is no optimal size "
-            f"and no exponent; measure {advice} sizes"
+            f"and no exponent; {_measure(arm, name, advice)}"
         )
         return [Flag(code="no_optimum", sentence=sentence)]
     percent = f"{100 * s.level:g}%"
@@ -112,7 +114,7 @@ def _exponent(best: ArmEstimate, s: Interval, judged: Interval, name: str) -> li
         side = "above" if s.low > 0 else side
         sentence = (
             f"{name}: the exponent s is not identified: its {percent} interval has no end {side} "
-            f"within a factor of {S_REACH:g} of {s.estimate:.3g}; measure smaller and larger sizes"
+            f"within a factor of {S_REACH:g} of {s.estimate:.3g}; {both}"
         )
         return [Flag(code="exponent_not_identified", sentence=sentence)]
     ratio = judged.high / judged.low
@@ -120,10 +122,20 @@ def _exponent(best: ArmEstimate, s: Interval, judged: Interval, name: str) -> li
         sentence = (
             f"{name}: the exponent s is not identified: its {100 * judged.level:g}% interval "
             f"{judged.low:.3g} to {judged.high:.3g} spans a factor of {ratio:.2g}, more than "
-            f"{WIDEST:g}; measure smaller and larger sizes"
+            f"{WIDEST:g}; {both}"
         )
         return [Flag(code="exponent_not_identified", sentence=sentence)]
     return []
+
+
+def _measure(arm: Arm, name: str, sizes: str) -> str:
+    """The advice to measure `sizes` (smaller, larger, or both), but none below 1, where no network is."""
+    if name not in DIMENSIONS or arm.x.min() > 1 or "smaller" not in sizes:
+        return f"measure {sizes} sizes"
+    instead = "train longer, or choose a centre that is larger in the other dimensions"
+    if "larger" in sizes:
+        return f"measure larger sizes; below 1 there is none, so {instead} as well"
+    return f"below 1 there is no size, so {instead}"
 
 
 def _leverage(arm: Arm, best: ArmEstimate, s: Interval, name: str) -> list[Flag]:
@@ -184,7 +196,7 @@ def _straddle(arm: Arm, best: ArmEstimate, name: str, unit: str) -> list[Flag]:
     if not low <= at_middle <= high:
         sentence = (
             f"{name}: the optimum at the middle of the measured compute, {at_middle:.3g} at "
-            f"{middle:.3g} {unit}, lies {side} {span}; measure {advice} sizes"
+            f"{middle:.3g} {unit}, lies {side} {span}; {_measure(arm, name, advice)}"
         )
         return [Flag(code="not_straddled", sentence=sentence)]
     below = (optimum < low).any()
@@ -193,7 +205,7 @@ def _straddle(arm: Arm, best: ArmEstimate, name: str, unit: str) -> list[Flag]:
         advice = "smaller and larger"
     sentence = (
         f"{name}: the optimum lies outside {span} for {int(outside.sum())} of {arm.n} points, so "
-        f"one side of the curve is not seen there; measure {advice} sizes"
+        f"one side of the curve is not seen there; {_measure(arm, name, advice)}"
     )
     return [Flag(code="optimum_outside_data", sentence=sentence)]
 

@@ -11,7 +11,7 @@ from vitscale.report.source import StarSource
 
 
 def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, str], ...]:
-    """Facts by name. `price`: of an hour of training, in any currency."""
+    """Facts by name. `price`: of an hour of one device, in any currency."""
     table, rows = source.table, source.rows
     if rows is None:
         arms = table.groupby("dimension", sort=False)["x"].nunique()
@@ -22,9 +22,7 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
             ("cost", "not told by a table; a store of vitscale's own keeps it"),
         )
     runs = runs_of(rows)
-    # Of a trial, its longest duration has the time of them all.
-    longest = runs.sort_values(by="train_seconds").drop_duplicates("trial_id", keep="last")
-    seconds, evaluation = total(longest, "train_seconds"), total(runs, "eval_seconds")
+    training, evaluation = training_hours(runs), total(runs, "eval_seconds") / 3600
     diverged = series(where(rows, series(rows, "status") == "diverged"), "trial_id").nunique()
     alone, spent = total(runs, "train_flops"), total(runs, "spent_flops")
     facts = [
@@ -32,12 +30,22 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
         ("measurements", f"{len(rows)}, of {rows['metric'].nunique()} metrics"),
         ("training compute", f"{power(spent)} FLOPs"),
         (
-            "training time",
-            f"{seconds / 3600:.3g} hours of one device (evaluation {evaluation / 3600:.2g})",
+            "time of one device",
+            f"{training + evaluation:.3g} hours: {training:.3g} hours of training and {evaluation:.3g} hours of "
+            f"evaluation, without compiling and starting"
+            if training > 0
+            else "not recorded for these runs",
         ),
     ]
-    if price is not None:
-        facts.append(("training price", f"{price * seconds / 3600:,.2f}, at {price:g} an hour"))
+    if price is not None and training > 0:
+        paid = price * (training + evaluation)
+        facts.append(
+            (
+                "price",
+                f"{paid:,.2f} at {price:g} an hour: {price * training:,.2f} for training and "
+                f"{price * evaluation:,.2f} for evaluation, without compiling and starting",
+            )
+        )
     if alone > spent:
         facts.append(
             (
@@ -52,6 +60,23 @@ def cost(source: StarSource, *, price: float | None = None) -> tuple[tuple[str, 
 def runs_of(rows: pd.DataFrame) -> pd.DataFrame:
     """One row for each trial and duration, whatever metrics were measured there."""
     return rows.drop_duplicates(["trial_id", "examples"])
+
+
+def training_hours(runs: pd.DataFrame) -> float:
+    """Hours in which `runs`, as of `runs_of`, were trained.
+
+    The time of a duration is that of a run of its own, so of trials that share a trunk it counts by the part of
+    its FLOPs that was spent anew; of a trial that diverged, by the longest.
+    """
+    diverged = series(runs, "status") == "diverged"
+    trained = where(runs, ~diverged)
+    seconds, spent, alone = (
+        series(trained, name).to_numpy(float)
+        for name in ("train_seconds", "spent_flops", "train_flops")
+    )
+    lost = where(runs, diverged).sort_values(by="train_seconds")
+    longest = lost.drop_duplicates("trial_id", keep="last")
+    return (float((seconds * spent / alone).sum()) + total(longest, "train_seconds")) / 3600
 
 
 def total(rows: pd.DataFrame, column: str) -> float:

@@ -4,8 +4,8 @@ from vitscale.fits.answer import Answer, show_interval
 from vitscale.fits.prediction.backtest_result import Backtest
 from vitscale.fits.report import isoflop_checks, sharing_lines
 from vitscale.report.page import Check
+from vitscale.report.sentences import as_sentence
 from vitscale.report.source import StarSource
-from vitscale.scaling.shape import DIMENSIONS
 
 
 def star_checks(source: StarSource, found: Answer | None, test: Backtest | None) -> list[Check]:
@@ -19,31 +19,22 @@ def star_checks(source: StarSource, found: Answer | None, test: Backtest | None)
         else:
             said = f"{name}: the data do not decide how it grows with compute ({show_interval(dimension.s)})."
             checks.append(Check("poor", said))
-    checks += [Check("care", _sentence(flag.sentence)) for flag in fit.flags]
+    checks += [Check("care", as_sentence(flag.sentence)) for flag in fit.flags]
     if found is not None:
-        checks += [Check("care", _sentence(warning)) for warning in found.warnings]
-        checks.append(Check("note", _sentence(" ".join(found.rounding.lines()))))
-    checks += [Check("care", _sentence(note)) for note in fit.notes]
+        checks += [Check("care", as_sentence(warning)) for warning in found.warnings]
+        checks.append(Check("note", as_sentence(" ".join(found.rounding.lines()))))
+    checks += [Check("care", as_sentence(note)) for note in fit.notes]
     if test is not None:
-        low, high = test.coverage_range
-        standing = (
-            "good" if (high >= test.level and low <= test.level) or low > test.level else "care"
-        )
+        too_narrow = test.coverage_range[1] < test.level
+        standing = "care" if too_narrow or test.biased else "good"
         checks.append(Check(standing, f"Back-test: {test.conclusion}"))
     checks += [
         Check("note" if agrees else "care", f"By a second method, for {line}")
         for line, agrees in isoflop_checks(source.table, fit)
     ]
-    checks += [Check("note", _sentence(line.strip())) for line in sharing_lines(fit)]
+    checks += [Check("note", as_sentence(line.strip())) for line in sharing_lines(fit)]
     noise = (
         f"Durations of one network share noise with a correlation of {fit.correlation:.2f} ± "
         f"{fit.correlation_sd:.2f} (one standard deviation); the intervals allow for it."
     )
     return [*checks, Check("note", noise)]
-
-
-def _sentence(text: str) -> str:
-    """`text` as a sentence; a name at its beginning, such as mlp_dim, stays as it is."""
-    first = text.split(maxsplit=1)[0].rstrip(":")
-    start = text if first in DIMENSIONS else text[0].upper() + text[1:]
-    return start if text.endswith(".") else f"{start}."

@@ -20,6 +20,8 @@ def star_pictures(
     """Those that the data allow: without a rule there is no best size to draw, without a store no frontier."""
     fit = source.fit_file.fit
     drawn = []
+    optimum = any(each.identified for each in fit.dimensions.values())
+    marked = "; diamonds mark the size with the least error at each length" if optimum else ""
     if rule is not None:
         marks = {} if found is None else {"this answer": (found.shape, found.flops)}
         marks |= source.compare
@@ -42,7 +44,7 @@ def star_pictures(
             lambda: plots.star_figure(source.table, fit),
             alt=f"{fit.metric} against size for each dimension, a curve for each training length, with residuals below. "
             + " ".join(_arm(name, found) for name, found in fit.dimensions.items()),
-            how="Points are measured networks, curves the fitted law; diamonds mark the size with the least error at each length. Residuals without a pattern are what a good fit looks like.",
+            how=f"Points are measured networks, curves the fitted law{marked}. Residuals without a pattern are what a good fit looks like.",
         )
     )
     drawn.append(
@@ -51,7 +53,9 @@ def star_pictures(
             lambda: plots.profile_figure(fit),
             alt="Profile of the deviance against the exponent s of each dimension. "
             + " ".join(f"{n}: {show_interval(f.s)}." for n, f in fit.dimensions.items()),
-            how="The deeper and narrower the valley, the better the data decide the exponent; where the curve stays below the line, nothing bounds it.",
+            how="The deeper and narrower the valley, the better the data decide the exponent; where the curve stays below the line, nothing bounds it. "
+            "The estimate (dotted) fits all points alike, while the valley allows for the noise that durations of one "
+            "network share: the two may stand a little apart.",
         )
     )
     drawn.append(
@@ -59,7 +63,8 @@ def star_pictures(
             "Slices at equal compute",
             lambda: plots.isoflop_figure(source.table, fit),
             alt=f"{fit.metric} against size at equal compute, for each dimension: valleys whose lowest point is the best size.",
-            how="Each curve is the law at one compute; points are measurements, read at that compute between durations of their network. Diamonds mark the best size, with its interval.",
+            how="Each curve is the law at one compute; points are measurements, read at that compute between durations of their network."
+            + (" Diamonds mark the best size, with its interval." if optimum else ""),
         )
     )
     drawn.append(

@@ -16,6 +16,7 @@ from vitscale.report.cost import cost, runs_of, total, trial_table
 from vitscale.report.numbers import power, short
 from vitscale.report.page import Config, Page, Table
 from vitscale.report.provenance import provenance
+from vitscale.report.sentences import as_sentence
 from vitscale.report.source import StarSource
 from vitscale.report.star_checks import star_checks
 from vitscale.report.star_pictures import star_pictures
@@ -35,7 +36,7 @@ def star_page(
     """The report of `source`.
 
     - `flops`: the budget asked about, in training FLOPs; by default ten times the most that one run measured.
-    - `backtest`: of the same star, where one was made. `price`: of an hour of training, for the cost.
+    - `backtest`: of the same star, where one was made. `price`: of an hour of one device, for the cost.
     - `say`: told what is being done.
 
     Raises `ValueError` where `flops` is no budget that the rule can answer.
@@ -55,7 +56,7 @@ def star_page(
         "cost": cost(source, price=price),
         "tables": (_exponents(fit), *trial_table(source)),
         "provenance": provenance(source),
-        "commands": _commands(source, budget),
+        "commands": _commands(source, budget, shaped=found is not None),
         "files": tuple(Config(f"plan {k}", text) for k, text in enumerate(source.plans, 1)),
     }
     if found is None or rule is None:
@@ -83,11 +84,11 @@ def _rule(source: StarSource) -> tuple[Rule | None, str]:
 
 
 def _without_answer(fit: StarFit, why: str, parts: dict) -> Page:
-    reason = why or "The unit of compute is not known in FLOPs, so no budget can be answered."
+    reason = why or "the unit of compute is not known in FLOPs, so no budget can be answered"
     return Page(
         asked="Which Vision Transformer should be trained?",
         headline="These measurements do not give a shape",
-        answer=(reason[0].upper() + reason[1:] + ".", f"{conclusion(fit)}."),
+        answer=(as_sentence(reason), as_sentence(conclusion(fit))),
         sizes=None,
         confidence="poor",
         reasons=("There is no shape to trust.",),
@@ -205,7 +206,10 @@ def _exponents(fit: StarFit) -> Table:
     return Table(header, rows, "The fitted laws")
 
 
-def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str], ...]:
+def _commands(
+    source: StarSource, budget: float | None, *, shaped: bool
+) -> tuple[tuple[str, str], ...]:
+    """What makes the report again; `shaped`: whether there is a shape to ask for."""
     if source.commands:
         return source.commands
     where = shlex.quote(source.name)
@@ -219,13 +223,14 @@ def _commands(source: StarSource, budget: float | None) -> tuple[tuple[str, str]
             )
         )
     found.append((f"vitscale fit {where} --out fit.json", "Fit the laws."))
-    if budget is not None:
+    if budget is not None and shaped:
         found.append(
             (
                 f"vitscale shape --fit fit.json --flops {power(budget)} --emit all --out my-vit",
                 "The shape for this budget, and its configs.",
             )
         )
+    if budget is not None:
         found.append(
             (f"vitscale report {where} --flops {power(budget)} --out report.html", "This report.")
         )

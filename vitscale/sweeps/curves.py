@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 
 from vitscale.scaling.names import suggest
@@ -23,9 +24,12 @@ class Curve:
     values: tuple[float, ...]
 
 
-def error_curves(store: Store, metric: str | None = None) -> tuple[str, list[Curve]]:
-    """The metric (by default the error most often measured) and its curve for each shape, the best first;
-    nothing where there is none.
+def error_curves(
+    store: Store, metric: str | None = None, *, preferred: Sequence[str] = ()
+) -> tuple[str, list[Curve]]:
+    """The metric and its curve for each shape, the best first; nothing where there is none.
+
+    By default it is the first of `preferred` that was measured, else the error most often measured.
 
     Raises `StoreError` where a file is damaged, `ValueError` for a metric that was not measured.
     """
@@ -38,7 +42,8 @@ def error_curves(store: Store, metric: str | None = None) -> tuple[str, list[Cur
         return metric or "", []
     by_count = [name for name, _ in names.most_common()]
     errors = [name for name in by_count if name.endswith("error")]
-    chosen = metric or (errors or by_count)[0]
+    usual = [name for name in preferred if name in names]
+    chosen = metric or (usual or errors or by_count)[0]
     points: dict[Sizes, dict[int, list[float]]] = {}
     for row in measured:
         if row["metric"] == chosen:

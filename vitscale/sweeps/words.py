@@ -5,6 +5,9 @@ from vitscale.sweeps.preview import Preview
 from vitscale.sweeps.run import RunReport
 
 _WORTH_SAYING_BYTES = 1e7
+_YEAR_S = 365.25 * 24 * 3600.0
+_LONG_S = 2 * _YEAR_S
+_MANY = 1e9
 
 
 def summary_line(state: RunState) -> str:
@@ -107,8 +110,15 @@ def counted(count: int, what: str) -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def amount(value: float) -> str:
+    """An amount for the eyes: 0.0213, 8.51, 58,226.2, 9.55e+15."""
+    return f"{value:.3g}" if value < 10 or value >= _MANY else f"{value:,.1f}"
+
+
 def clock(seconds: float) -> str:
-    """A time for the eyes: 42s, 3m 05s, 2h 10m, 3d 4h."""
+    """A time for the eyes: 42s, 3m 05s, 2h 10m, 3d 4h, 4.2 years."""
+    if seconds >= _LONG_S:
+        return f"{seconds / _YEAR_S:.3g} years"
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)

@@ -19,6 +19,9 @@ def profile_figure(fit: StarFit) -> Figure:
 
     The curve says how much worse eq. (2) fits with s held at a value. Where it crosses the threshold
     on both sides, the data give s an interval; where it stays below, that end is open.
+
+    The estimate is the one with all points weighed alike. The curve allows for the noise that durations of one
+    network share, which weighs them otherwise, so its lowest point may stand a little apart from it.
     """
     with style.styled():
         figure = style.new_figure(max(3.6, style.PANEL_IN * len(fit.dimensions)), 2.8)

@@ -82,6 +82,14 @@ class Backtest:
         return float(np.mean([row.log_error for row in self.rows]))
 
     @property
+    def biased(self) -> bool:
+        """Whether predictions err to one side by more than chance: the law does not bend as the runs do."""
+        # The mean of n errors that are right or wrong together by case scatters by rms / sqrt(cases).
+        return abs(self.bias) > 2 * self.rms / np.sqrt(max(self.cases, 1)) or (
+            self.cases > 1 and abs(self.bias) > 0.8 * self.rms
+        )
+
+    @property
     def width(self) -> float:
         """Median of high/low - 1 over the intervals."""
         return float(np.median([row.high / row.low for row in self.rows]) - 1)
@@ -148,10 +156,7 @@ def _sentences(test: Backtest) -> list[str]:
         verdict = "nothing speaks against taking the intervals at their word."
     sentences = [f"{held}: {verdict}"]
     sentences.append(f"Predictions were off by {100 * np.expm1(test.rms):.2g}% (root mean square).")
-    # The mean of n errors that are right or wrong together by case scatters by rms / sqrt(cases).
-    if abs(test.bias) > 2 * test.rms / np.sqrt(max(test.cases, 1)) or (
-        test.cases > 1 and abs(test.bias) > 0.8 * test.rms
-    ):
+    if test.biased:
         side = "high" if test.bias > 0 else "low"
         sentences.append(
             f"They are too {side} by {100 * np.expm1(abs(test.bias)):.2g}% on average: the law does "
