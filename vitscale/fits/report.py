@@ -20,7 +20,8 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     percent = int(100 * fit.level)
     lines = [
         f"eq. (2) fitted to {fit.metric}, compute in {fit.compute_unit}; "
-        f"s = c/(a+b) is how the optimal size grows with compute, with {percent}% intervals",
+        f"the optimal size grows as compute^s, s = c/(a+b), when it alone grows{_together(fit)}, "
+        f"with {percent}% intervals",
         "",
     ]
     rows = [("dimension", "s", f"optimal size at {fit.t_ref:.3g}", "fit")]
@@ -39,6 +40,12 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     lines += [f"  caution: {flag.sentence}" for flag in fit.flags]
     lines += [f"  note: {note}" for note in fit.notes]
     return [*lines, f"  conclusion: {conclusion(fit)}"]
+
+
+def _together(fit: StarFit) -> str:
+    """How the exponents of several dimensions go together in the joint rule."""
+    count = len(fit.dimensions)
+    return f" (as compute^(s/{count}) when all {count} grow together)" if count > 1 else ""
 
 
 def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:

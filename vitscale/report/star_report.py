@@ -124,12 +124,20 @@ def _sizes(found: Answer, rule: Rule) -> Table:
             name,
             f"{getattr(found.shape, name):,}",
             *_ends(show_interval(size)),
+            f"{10 ** (rule.exponents[name].estimate * rule.weights[name]):.3g}×",
             f"{show_interval(rule.exponents[name])}",
         )
         for name, size in found.sizes.items()
     ]
     level = next(iter(found.sizes.values())).level
-    header = ("dimension", "take", "the rule says", f"{100 * level:g}% interval", "exponent s")
+    header = (
+        "dimension",
+        "take",
+        "the rule says",
+        f"{100 * level:g}% interval",
+        "per 10× compute",
+        "exponent s (this size alone)",
+    )
     return Table(header, tuple(rows), "What the rule says, before rounding to what hardware likes")
 
 
