@@ -14,6 +14,9 @@ from vitscale.fits.law_fit import LawFit
 from vitscale.fits.laws import LAWS
 from vitscale.fits.star_fit import DimensionFit, SharingTest, StarFit
 
+_OF_THE_INPUT = ("error_rises", "mixed_units", "poor_fit")
+"""Flags that make all numbers of a fit moot, so that they stand before them."""
+
 
 def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     """What a user has to know of a fit, most important first; `checks` are sentences of others."""
@@ -36,8 +39,11 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
         f"  noise of one network's durations: correlation {fit.correlation:.2f} +- "
         f"{fit.correlation_sd:.2f}, by the residuals of all dimensions; the intervals allow for it"
     )
+    first = [flag for code in _OF_THE_INPUT for flag in fit.flags if flag.code == code]
+    rest = [flag for flag in fit.flags if flag.code not in _OF_THE_INPUT]
+    lines[1:1] = [f"  caution: {flag.sentence}" for flag in first]
     lines += [f"  check: {sentence}" for sentence in checks]
-    lines += [f"  caution: {flag.sentence}" for flag in fit.flags]
+    lines += [f"  caution: {flag.sentence}" for flag in rest]
     lines += [f"  note: {note}" for note in fit.notes]
     return [*lines, f"  conclusion: {conclusion(fit)}"]
 
