@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from vitscale.fits.files import read_table
 from vitscale.sweeps.places.place import is_remote
-from vitscale.sweeps.store import Store
+from vitscale.sweeps.store import Store, store_inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,9 @@ def read_source(where: str | Path) -> "pd.DataFrame":
     """
     store = store_of(where)
     if store is None:
+        inside = None if is_remote(where) else store_inside(where)
+        if inside is not None:
+            raise ValueError(f"{where} is not a store; did you mean {inside}?")
         return read_table(where)
     frame = store.read()
     if frame.empty:

@@ -13,9 +13,11 @@ class Quickstart:
 
     Runs the quickstart grid and star on procedural glyphs, fits eq. (2) of Getting ViT in Shape,
     and writes the store, fit.json, the shape for timm, Hugging Face and big_vision, and figures.
-    Stopped at any moment, the same command goes on where it was.
+    Stopped at any moment, the same command goes on where it was. The store is OUT/store: what
+    `vitscale status`, `fit`, `plot` and `report` take.
 
-    Example:  vitscale quickstart --out my-first-shape
+    Examples:  vitscale quickstart --out my-first-shape
+               vitscale status my-first-shape/store
     """
 
     out: Path = Path("vitscale-quickstart")

@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
-from vitscale.commands.saying import note
+from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def run_report(command: Report) -> int:
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
-    note(f"reading {command.source}")
-    frame = read_source(command.source)
-    note("fitting eq. (2) to each dimension of the star")
-    fit_file, table = fit_source(frame, command.source, command, resamples=0)
+    # A table that cannot be fitted is refused before anything is said of fitting.
+    with working(f"fitting {command.source}"):
+        frame = read_source(command.source)
+        fit_file, table = fit_source(frame, command.source, command, resamples=0)
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)

@@ -55,6 +55,11 @@ def read_fit(path: Path) -> FitFile:
 
     Raises `FileNotFoundError` or `ValueError`, naming the file, for anything else.
     """
+    if path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+        kind = "a folder" if path.is_dir() else "a table"
+        raise ValueError(
+            f"{path} is {kind}, not a fit; fit it first: vitscale fit {path} --out fit.json"
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

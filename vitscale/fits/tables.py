@@ -87,6 +87,12 @@ def star_table(
     if name and series(frame, name).isna().any():
         rows = row_list(np.flatnonzero(series(frame, name).isna()))
         raise ValueError(f"{name} is empty in {rows}; say which dimension each row varies")
+    if name and pd.api.types.is_numeric_dtype(series(frame, name)):
+        raise ValueError(
+            f"the column {name} holds numbers (such as {series(frame, name).iloc[0]:g}), but --dimension is the "
+            f"column of names that say what each row varies; to fit {name} alone, leave --dimension out "
+            f"and give --x {name}"
+        )
     center = columns["is_center"]
     table = pd.DataFrame(
         {

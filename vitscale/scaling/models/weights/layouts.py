@@ -92,6 +92,12 @@ def read_weights(
 def _weights_file(folder: Path) -> Path:
     files = sorted(path for path in folder.iterdir() if path.suffix in READERS)
     whole = [path for path in files if path.name == "model.safetensors"]
+    inside = sorted(p for p in folder.iterdir() if p.is_dir() and any(p.glob("*.safetensors")))
+    if not files and inside:  # the weights of a trial, a folder for each duration
+        raise ValueError(
+            f"{folder} holds weights of several durations; name one of them: "
+            f"{', '.join(map(str, inside))}"
+        )
     if len(whole or files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise ValueError(

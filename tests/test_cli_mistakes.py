@@ -1,0 +1,50 @@
+"""What a user is told who names the wrong thing: which one was meant."""
+
+import pandas as pd
+from command_line import refused, vitscale
+
+from vitscale.fits.datasets import load_sovit_star, path
+from vitscale.sweeps.store import Store
+
+STAR = path("sovit_star_sweep")
+
+
+def test_the_folder_around_a_store(capsys, tmp_path):
+    Store.open(tmp_path / "quick" / "store", create=True)
+    for command in (["fit"], ["status"], ["plot", "--out", tmp_path / "p"], ["report"]):
+        err = refused(capsys, command[0], tmp_path / "quick", *command[1:])
+        assert f"did you mean {tmp_path / 'quick' / 'store'}?" in err
+    assert "name a store" in refused(capsys, "status", tmp_path)
+
+
+def test_a_column_of_numbers_is_no_column_of_dimensions(capsys):
+    err = refused(capsys, "fit", STAR, "--compute", "forward_gflops", "--dimension", "width")
+    assert "the column width holds numbers" in err and "--x width" in err
+
+
+def test_a_table_or_a_fit_in_place_of_the_other(capsys, tmp_path):
+    err = refused(capsys, "shape", "--flops", 1e21, "--fit", STAR)
+    assert f"is a table, not a fit; fit it first: vitscale fit {STAR} --out fit.json" in err
+    fit = tmp_path / "fit.json"
+    flags = ["--compute", "forward_gflops", "--resamples", 0, "--out", fit]
+    assert vitscale(capsys, "fit", STAR, *flags)[0] == 0
+    err = refused(capsys, "shape", "--flops", 1e21, "--fits", fit)
+    assert f"is a fit, not a file of vitscale shapefinder; did you mean --fit {fit}?" in err
+    assert "delete" not in err
+
+
+def test_a_bad_table_is_refused_before_anything_is_said(capsys, tmp_path):
+    bad = tmp_path / "bad.csv"
+    rows = pd.DataFrame(load_sovit_star()).assign(error=-1.0)
+    rows.to_csv(bad)
+    out = tmp_path / "r.html"
+    err = refused(capsys, "report", bad, "--compute", "forward_gflops", "--out", out)
+    assert "not a positive number" in err and not out.exists()
+
+
+def test_the_weights_of_a_trial_without_a_duration(capsys, tmp_path):
+    for duration in ("4800", "9600"):
+        (tmp_path / duration).mkdir()
+        (tmp_path / duration / "model.safetensors").write_bytes(b"")
+    err = refused(capsys, "convert", tmp_path, tmp_path / "out", "--to", "timm")
+    assert f"name one of them: {tmp_path / '4800'}, {tmp_path / '9600'}" in err
