@@ -44,7 +44,6 @@ def test_a_bad_table_is_refused_before_anything_is_said(capsys, tmp_path):
 
 def test_the_weights_of_a_trial_without_a_duration(capsys, tmp_path):
     for duration in ("4800", "9600"):
-        (tmp_path / duration).mkdir()
-        (tmp_path / duration / "model.safetensors").write_bytes(b"")
-    err = refused(capsys, "convert", tmp_path, tmp_path / "out", "--to", "timm")
-    assert f"name one of them: {tmp_path / '4800'}, {tmp_path / '9600'}" in err
+        (tmp_path / f"w-{duration}").mkdir()
+    err = refused(capsys, "convert", tmp_path / "w", tmp_path / "out", "--to", "timm")
+    assert f"did you mean {tmp_path / 'w-4800'} or {tmp_path / 'w-9600'}?" in err

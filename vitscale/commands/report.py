@@ -90,7 +90,7 @@ def run_report(command: Report) -> int:
     # A table that cannot be fitted is refused before anything is said of fitting.
     with working(f"fitting {command.source}"):
         frame = read_source(command.source)
-        fit_file, table = fit_source(frame, command.source, command, resamples=0)
+        fit_file, table = fit_source(frame, command.source, command, train_flops=True, resamples=0)
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)

@@ -110,6 +110,16 @@ def star_table(
     return noted(table, metric, unit, known, _notes(table, metric))
 
 
+def in_train_flops(table: pd.DataFrame) -> pd.DataFrame:
+    """The same star table with compute in training FLOPs, where its unit is known in them; else as it is."""
+    per_unit = table.attrs.get("flops_per_unit")
+    if per_unit is None or table.attrs["compute_unit"] == "train_flops":
+        return table
+    converted = table.assign(compute=table["compute"] * per_unit)
+    converted.attrs = {**table.attrs, "compute_unit": "train_flops", "flops_per_unit": 1.0}
+    return converted
+
+
 def _networks(table: pd.DataFrame, seeds: np.ndarray) -> list[str]:
     """Names of networks where the table has none: size and seed, and repeats told apart by order."""
     repeat = table.assign(seed=seeds).groupby(["dimension", "x", "seed", "compute"]).cumcount()

@@ -75,6 +75,9 @@ def read_weights(
     Half-precision arrays become float32. Raises `ValueError` for what is not the whole of a plain
     ViT, naming the array, and `OSError` where a file cannot be read.
     """
+    alike = [] if source.exists() else sorted(source.parent.glob(f"{source.name}-*"))
+    if alike:  # the weights of a trial, a folder for each duration
+        raise ValueError(f"there is no {source}; did you mean {' or '.join(map(str, alike))}?")
     file = _weights_file(source) if source.is_dir() else source
     contents = read_file(file)
     layout = _layout(contents.arrays, file)
@@ -92,12 +95,6 @@ def read_weights(
 def _weights_file(folder: Path) -> Path:
     files = sorted(path for path in folder.iterdir() if path.suffix in READERS)
     whole = [path for path in files if path.name == "model.safetensors"]
-    inside = sorted(p for p in folder.iterdir() if p.is_dir() and any(p.glob("*.safetensors")))
-    if not files and inside:  # the weights of a trial, a folder for each duration
-        raise ValueError(
-            f"{folder} holds weights of several durations; name one of them: "
-            f"{', '.join(map(str, inside))}"
-        )
     if len(whole or files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise ValueError(
