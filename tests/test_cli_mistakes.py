@@ -1,8 +1,11 @@
 """What a user is told who names the wrong thing: which one was meant."""
 
+import warnings
+
 import pandas as pd
 from command_line import refused, vitscale
 
+from vitscale.commands.saying import warnings_as_notes
 from vitscale.fits.datasets import load_sovit_star, path
 from vitscale.sweeps.store import Store
 
@@ -47,3 +50,28 @@ def test_the_weights_of_a_trial_without_a_duration(capsys, tmp_path):
         (tmp_path / f"w-{duration}").mkdir()
     err = refused(capsys, "convert", tmp_path / "w", tmp_path / "out", "--to", "timm")
     assert f"did you mean {tmp_path / 'w-4800'} or {tmp_path / 'w-9600'}?" in err
+
+
+def test_names_are_checked_before_sums(capsys, tmp_path):
+    """A hundred images are less than a batch; what is misspelt is said first."""
+    length = ["--examples", 100, "--store", tmp_path / "store"]
+    assert "did you mean 'S/16'?" in refused(capsys, "train", "S16", *length)
+    named = ["--recipe", "augreg", "--data", "tfds:no-such-set"]
+    err = refused(capsys, "train", "S/16", *named, *length)
+    assert "no-such-set" in err and "batch" not in err
+
+
+def test_a_folder_without_splits_is_told_how_to_split(capsys, tmp_path):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "1.png").write_bytes(b"")
+    flags = ["--data", f"folder:{tmp_path / 'images'}", "--recipe", "augreg"]
+    err = refused(capsys, "train", "S/16", *flags, "--examples", 1e6, "--store", tmp_path / "s")
+    assert '--set "train_split=train[:90%]" "eval_split=train[90%:]"' in err
+    assert "vitscale data prepare" in err
+
+
+def test_warnings_are_notes_once_and_without_a_path(capsys):
+    with warnings_as_notes():
+        for _ in range(2):
+            warnings.warn("few images", stacklevel=1)
+    assert capsys.readouterr().err == "note: few images\n"
