@@ -1,12 +1,21 @@
 """What a user is told who names the wrong thing: which one was meant."""
 
+import dataclasses
 import warnings
 
 import pandas as pd
 from command_line import refused, vitscale
+from PIL import Image
 
 from vitscale.commands.saying import warnings_as_notes
 from vitscale.fits.datasets import load_sovit_star, path
+from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.data_warnings import data_warnings
+from vitscale.sweeps.engines.simulated import SimulatedEngine
+from vitscale.sweeps.presets import preset
+from vitscale.sweeps.preview import preview
+from vitscale.sweeps.run import Limits
+from vitscale.sweeps.run import run as run_plan
 from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
@@ -75,3 +84,43 @@ def test_warnings_are_notes_once_and_without_a_path(capsys):
         for _ in range(2):
             warnings.warn("few images", stacklevel=1)
     assert capsys.readouterr().err == "note: few images\n"
+
+
+def test_a_half_measured_store_says_first_what_is_left(capsys, tmp_path):
+    plan = preset("quickstart-star")
+    store = Store.open(tmp_path / "store", create=True)
+    engine = SimulatedEngine()
+    run_plan(plan, engine, store, limits=Limits(max_flops=0.3 * preview(plan).spent_flops))
+    left = preview(plan, measured=store.measured_durations()).remaining_measurements
+    assert left > 0
+    said = f"{left} of {preview(plan).measurements} measurements of quickstart-star are still to do"
+    _, out, err = vitscale(capsys, "fit", store.path, "--resamples", 0)
+    text = out + err
+    assert f"{said}; the same sweep goes on with: vitscale resume {store.path}" in text
+    assert "measure more" not in text.partition(said)[0]
+
+
+def test_few_images_are_warned_of_in_the_plan(capsys, tmp_path):
+    for number in range(20):
+        path = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
+    recipe = dataclasses.replace(
+        preset("quickstart-star").sweep.recipe,
+        data=f"folder:{tmp_path / 'images'}",
+        train_split="train[:50%]",
+        eval_split="train[50%:]",
+        image_size=32,
+        channels=3,
+        crop="inception",
+        batch_size=8,
+        warmup_steps=2,
+    )
+    shape = preset("quickstart-star").trials[0].shape
+    told = {
+        examples: data_warnings([Trial(shape=shape, recipe=recipe, durations=(examples,))])
+        for examples in (496, 504)
+    }
+    assert all("10 images to measure on are fewer than 100" in said[-1] for said in told.values())
+    assert [len(said) for said in told.values()] == [1, 2]
+    assert "504 examples are 50 passes over its 10 images" in told[504][0]

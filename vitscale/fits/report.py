@@ -43,8 +43,9 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     rest = [flag for flag in fit.flags if flag.code not in _OF_THE_INPUT]
     lines[1:1] = [f"  caution: {flag.sentence}" for flag in first]
     lines += [f"  check: {sentence}" for sentence in checks]
-    lines += [f"  caution: {flag.sentence}" for flag in rest]
+    # Notes first: what the points are comes before what more of them would tell.
     lines += [f"  note: {note}" for note in fit.notes]
+    lines += [f"  caution: {flag.sentence}" for flag in rest]
     return [*lines, f"  conclusion: {conclusion(fit)}"]
 
 
