@@ -1,6 +1,9 @@
 """What a user is told who names the wrong thing: which one was meant."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
 import warnings
 
 import pandas as pd
@@ -124,3 +127,16 @@ def test_few_images_are_warned_of_in_the_plan(capsys, tmp_path):
     assert all("10 images to measure on are fewer than 100" in said[-1] for said in told.values())
     assert [len(said) for said in told.values()] == [1, 2]
     assert "504 examples are 50 passes over its 10 images" in told[504][0]
+
+
+def test_quickstart_ended_by_sigterm_says_that_it_goes_on(tmp_path):
+    out = ["--out", str(tmp_path / "quick"), "--workers", "1"]
+    command = [sys.executable, "-m", "vitscale", "quickstart", *out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        began = [process.stderr.readline() for _ in range(5)]
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    assert process.returncode == 75
+    assert "coarse demonstration" in "".join(began) and "warning" not in "".join(began)
+    assert "the same command goes on" in said

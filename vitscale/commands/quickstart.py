@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vitscale.commands.output import output
-from vitscale.commands.saying import quiet
+from vitscale.commands.saying import note, quiet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,18 @@ class Quickstart:
 
 def run(command: Quickstart) -> int:
     from vitscale.quickstart import quickstart
+    from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
 
-    result = quickstart(command.out, workers=command.workers, quiet=command.json or quiet())
+    # SIGTERM is Ctrl-C from someone else: workers save, and what goes on is said.
+    with Preemption(raising=KeyboardInterrupt) as preemption:
+        try:
+            result = quickstart(command.out, workers=command.workers, quiet=command.json or quiet())
+        except KeyboardInterrupt:  # after the sweeps, or before
+            if not preemption.asked:
+                raise
+            note("ended by SIGTERM; the same command goes on")
+            result = None
     if result is None:
-        return 1
+        return PREEMPTED_EXIT if preemption.asked else 1
     output(command.json, result.to_dict(), result.lines)
     return 0
