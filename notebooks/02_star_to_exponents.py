@@ -72,7 +72,7 @@ exponents = pd.DataFrame(
             "s": f"{found.s.estimate:.3f}",
             "95% low": f"{found.s.low:.3f}",
             "95% high": f"{found.s.high:.3f}",
-            "size doubles with": f"{2 ** (1 / found.s.estimate):.3g}× compute",
+            "alone, doubles with": f"{2 ** (1 / found.s.estimate):.3g}× compute",
             "identified": found.identified,
             "networks": found.models,
             "rms error": f"{found.rms:.2%}",

@@ -148,6 +148,13 @@ class TestShape:
             assert shape[name] == pytest.approx(published, rel=0.1)
         assert shape["heads"] == 16
 
+    def test_published_rule_far_from_its_sweep_is_cautioned(self, capsys):
+        for flops, words in (("1e17", "vitscale quickstart"), ("1e26", "times the most compute")):
+            _, out, _ = vitscale(capsys, "shape", "--flops", flops)
+            assert f"{words}" in next(line for line in out.splitlines() if "caution" in line)
+            _, out, _ = vitscale(capsys, "shape", "--flops", flops, "--json")
+            assert words in json.loads(out)["warnings"][0]
+
     def test_flops_and_like_are_the_same_budget(self, capsys):
         # g/14: 532.980810752 forward GFLOPs (XLA count, trunk) x 3 x 16e9 images
         _, like, _ = vitscale(capsys, "shape", "--like", "g/14 x 16e9", "--json")

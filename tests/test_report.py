@@ -258,6 +258,9 @@ def test_demo_is_the_published_star(capsys, tmp_path, monkeypatch):
     for name in ("width", "depth", "mlp_dim"):
         assert f"{ours[name]['predicted']['estimate']:.4g}" in page.text
     assert "MLP size" in printed
+    # One unit of compute, and two kinds of best size that are told apart.
+    assert "best size alone, the others as in the centre, at 1.28e21 training FLOPs" in page.text
+    assert "forward_gflops" not in page.text and "has another optimum" in page.text
 
 
 def test_what_is_named_is_escaped(capsys, tmp_path):

@@ -28,6 +28,10 @@ from vitscale.sweeps.store import Store
 from vitscale.sweeps.words import clock, preview_lines, report_lines
 
 PLANS = ("quickstart-grid", "quickstart-star")
+_COARSE = (
+    "a coarse demonstration, made to last minutes: its sizes and lengths are too few to decide every "
+    "exponent or to place x0 closely, and the fit says where"
+)
 BUDGETS = (10.0, 100.0)
 """Budgets to give shapes for, as multiples of the most compute that one trial measured."""
 
@@ -129,6 +133,7 @@ def _measure(store: Store, workers: int | None, quiet: bool) -> bool:
     """Run both plans; whether the store now holds them."""
     say = _silent if quiet else _say
     engine = LocalEngine(workers=workers)
+    told = False
     try:
         for number, name in enumerate(PLANS, 1):
             plan = preset(name)
@@ -139,8 +144,11 @@ def _measure(store: Store, workers: int | None, quiet: bool) -> bool:
                 workers=engine.workers,
             )
             say(f"[{number}/{len(PLANS)}] {name} on {engine.workers} workers")
-            for line in preview_lines(bill):
+            for line in preview_lines(dataclasses.replace(bill, warnings=())):
                 say(f"  {line}")
+            if bill.warnings and bill.remaining_measurements and not told:
+                told = True
+                say(f"  {_COARSE}")
             report = run(plan, engine, store, display=None if quiet else run_display())
             for line in report_lines(report):
                 say(line)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from vitscale.fits.files import read_table
 from vitscale.sweeps.places.place import is_remote
-from vitscale.sweeps.store import Store
+from vitscale.sweeps.store import Store, store_inside
+from vitscale.sweeps.work import recorded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,9 @@ def read_source(where: str | Path) -> "pd.DataFrame":
     """
     store = store_of(where)
     if store is None:
+        inside = None if is_remote(where) else store_inside(where)
+        if inside is not None:
+            raise ValueError(f"{where} is not a store; did you mean {inside}?")
         return read_table(where)
     frame = store.read()
     if frame.empty:
@@ -33,3 +37,25 @@ def store_of(where: str | Path) -> Store | None:
     if not is_remote(where) and not (Path(where) / "store.json").exists():
         return None
     return Store.open(where)
+
+
+def left_to_do(where: str | Path) -> str:
+    """What the plans of a store still lack and how it goes on, as a sentence; "" where nothing, or no store."""
+    store = store_of(where)
+    if store is None:
+        return ""
+    measured = store.measured_durations()
+    lacking = []
+    for plan in recorded(store):
+        wanted = sum(len(trial.durations) for trial in plan.trials)
+        done = sum(
+            len(set(trial.durations) & set(measured.get(trial.id, ()))) for trial in plan.trials
+        )
+        if done < wanted:
+            lacking.append(f"{wanted - done} of {wanted} measurements of {plan.name}")
+    if not lacking:
+        return ""
+    return (
+        f"{' and '.join(lacking)} are still to do; the same sweep goes on with: "
+        f"vitscale resume {store.name}"
+    )

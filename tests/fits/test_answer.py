@@ -7,6 +7,7 @@ import pytest
 import star_samples as stars
 
 from vitscale.fits.answer import Setting, answer
+from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.fit_file import FitFile
 from vitscale.fits.rule import SOVIT_X0, published_rule, rule_from_fit
 from vitscale.fits.shape_law import fit_star
@@ -40,6 +41,17 @@ def test_budgets_beyond_the_data_are_cautioned(fit):
         found = answer(content.rule(), flops, Setting(), measured_flops=most).warnings
         said[flops] = (_said("below the least compute", found), _said("times the most", found))
     assert list(said.values()) == [(True, False), (False, False), (False, False), (False, True)]
+
+
+def test_a_published_rule_is_cautioned_beyond_the_papers_sweep():
+    compute = 3e9 * load_sovit_star()["forward_gflops"].to_numpy(float)
+    rule = published_rule("sovit-figure1")
+    said = []
+    for flops in (0.99 * compute.min(), 1.01 * compute.min(), 9.9 * compute.max(), 1e26):
+        found = answer(rule, flops, Setting(heads=16)).warnings
+        assert _said("run vitscale quickstart", found) == _said("below the least", found)
+        said.append((_said("below the least compute", found), _said("times the most", found)))
+    assert said == [(True, False), (False, False), (False, False), (False, True)]
 
 
 @pytest.mark.parametrize(

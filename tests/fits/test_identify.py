@@ -7,7 +7,8 @@ import star_samples as stars
 
 from vitscale.fits.arm import estimate
 from vitscale.fits.identify import at_level
-from vitscale.fits.shape_law import fit_dimension
+from vitscale.fits.report import fit_lines
+from vitscale.fits.shape_law import fit_dimension, fit_star
 from vitscale.fits.uncertainty import exponent_interval
 
 
@@ -53,3 +54,30 @@ def test_copied_rows_are_counted_within_a_dimension():
     flags = {flag.code: flag.sentence for flag in fit_dimension(twice, resamples=0).flags}
     assert "width: 2 rows are exact copies of others" in flags["copied_rows"]
     assert flags["copied_rows"].endswith("if they are no repeats, remove them")
+
+
+def test_an_accuracy_is_not_fitted_without_a_word():
+    table = stars.published_table()
+    fit = fit_star(table, resamples=0)
+    codes = {flag.code for flag in fit.flags}
+    assert not codes & {"error_rises", "mixed_units", "poor_fit"}
+    accuracy = fit_star(table.assign(error=1 - table["error"]), resamples=0)
+    assert not any(found.identified for found in accuracy.dimensions.values())
+    lines = fit_lines(accuracy)
+    assert all("error rises with compute" in line for line in lines[1:4])
+    assert "is this an accuracy? then give 1 - accuracy" in lines[1]
+    assert "decide no exponent" in lines[-1]
+
+
+def test_rows_in_percent_among_fractions_are_named():
+    table = stars.published_table()
+    rows = [1, 4]
+    table.loc[table.index[rows], "error"] *= 100
+    fit = fit_star(table, resamples=0)
+    flags = {flag.code: flag.sentence for flag in fit.dimensions["width"].flags}
+    assert "width: rows 2, 5 look like percentages among fractions" in flags["mixed_units"]
+    assert "does not describe these points" in flags["poor_fit"]
+    assert not fit.dimensions["width"].identified
+    assert not {"mixed_units", "poor_fit"} & {f.code for f in fit.dimensions["depth"].flags}
+    whole = table.assign(error=100 * stars.published_table()["error"])
+    assert "mixed_units" not in {flag.code for flag in fit_star(whole, resamples=0).flags}

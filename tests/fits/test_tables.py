@@ -374,5 +374,5 @@ def test_published_data_is_whole():
     # The star's compute is the closed-form cost of its shapes times the images seen.
     x, t, _ = stars.design("width")
     assert t[0] == pytest.approx(190.7219 * 64e6) and x[0] == 608
-    with pytest.raises(ValueError, match="unknown data set 'x'; those shipped are sovit_star"):
+    with pytest.raises(ValueError, match="unknown data set 'x'; choose from sovit_star"):
         path("x")

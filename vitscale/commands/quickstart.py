@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from vitscale.commands.output import output
-from vitscale.commands.saying import quiet
+from vitscale.commands.saying import note, quiet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,9 +13,11 @@ class Quickstart:
 
     Runs the quickstart grid and star on procedural glyphs, fits eq. (2) of Getting ViT in Shape,
     and writes the store, fit.json, the shape for timm, Hugging Face and big_vision, and figures.
-    Stopped at any moment, the same command goes on where it was.
+    Stopped at any moment, the same command goes on where it was. The store is OUT/store: what
+    `vitscale status`, `fit`, `plot` and `report` take.
 
-    Example:  vitscale quickstart --out my-first-shape
+    Examples:  vitscale quickstart --out my-first-shape
+               vitscale status my-first-shape/store
     """
 
     out: Path = Path("vitscale-quickstart")
@@ -28,9 +30,18 @@ class Quickstart:
 
 def run(command: Quickstart) -> int:
     from vitscale.quickstart import quickstart
+    from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
 
-    result = quickstart(command.out, workers=command.workers, quiet=command.json or quiet())
+    # SIGTERM is Ctrl-C from someone else: workers save, and what goes on is said.
+    with Preemption(raising=KeyboardInterrupt) as preemption:
+        try:
+            result = quickstart(command.out, workers=command.workers, quiet=command.json or quiet())
+        except KeyboardInterrupt:  # after the sweeps, or before
+            if not preemption.asked:
+                raise
+            note("ended by SIGTERM; the same command goes on")
+            result = None
     if result is None:
-        return 1
+        return PREEMPTED_EXIT if preemption.asked else 1
     output(command.json, result.to_dict(), result.lines)
     return 0

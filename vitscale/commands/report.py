@@ -92,10 +92,10 @@ def run_report(command: Report) -> int:
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
-    with working(f"reading {command.source}"):
+    # A table that cannot be fitted is refused before anything is said of fitting.
+    with working(f"fitting {command.source}"):
         frame = read_source(command.source)
-    note("fitting eq. (2) to each dimension of the star")
-    fit_file, table = fit_source(frame, command.source, command, resamples=0)
+        fit_file, table = fit_source(frame, command.source, command, train_flops=True, resamples=0)
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)

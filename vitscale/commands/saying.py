@@ -5,7 +5,9 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 _AFTER_S = 1.0
 _EVERY_S = 0.2
@@ -43,6 +45,27 @@ def note(line: str) -> None:
     """One line about what happens, unless --quiet."""
     if not _State.quiet:
         print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Python's warnings to users as lines that begin with "note:", each once, without a file's path."""
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(
+            message: Any, category: type[Warning], filename: str, lineno: int, *rest: Any
+        ) -> None:
+            if not issubclass(category, UserWarning):
+                shown(message, category, filename, lineno, *rest)
+            elif str(message) not in said:
+                said.add(str(message))
+                note(f"note: {message}")
+
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show
+        yield
 
 
 @contextlib.contextmanager

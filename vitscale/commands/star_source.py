@@ -68,7 +68,22 @@ def fit_source(
                     f"{_flag(key)} {getattr(columns, key)} chooses among the rows of a store, but {name} is not "
                     f"one; name its columns with --x, --compute and --error instead"
                 )
-    return fit_frame(frame, metric=columns.metric, recipe=columns.recipe, columns=mapped, **options)
+    from vitscale.sources import left_to_do
+
+    # Before what to measure more of: what was planned, and is not measured yet.
+    unfinished = left_to_do(name) if is_store(frame) else ""
+    try:
+        found, table = fit_frame(
+            frame, metric=columns.metric, recipe=columns.recipe, columns=mapped, **options
+        )
+    except ValueError as error:
+        if unfinished:
+            raise ValueError(f"{unfinished} (so far: {error})") from None
+        raise
+    if unfinished:
+        notes = (unfinished, *found.fit.notes)
+        found = dataclasses.replace(found, fit=dataclasses.replace(found.fit, notes=notes))
+    return found, table
 
 
 def _flag(name: str) -> str:

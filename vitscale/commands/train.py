@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import print_json
-from vitscale.commands.saying import log, note
+from vitscale.commands.saying import log, note, warnings_as_notes
 from vitscale.commands.track import close_tracking, open_trackers, start_tracking
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from vitscale.sweeps.trackers.tracking import Tracking
 
 _TELL_EVERY_S = 5.0
+_PACE_AFTER_S = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,17 +161,18 @@ def _train_all(
             if not hosts.first_says(free):
                 raise RuntimeError(f"trial {trial.id} is being trained by another process here")
             try:
-                run_trial(
-                    trial,
-                    store,
-                    on_progress=_teller(trial, f"{number}/{len(trials)}", tracking)
-                    if hosts.is_first()
-                    else None,
-                    checkpoint_seconds=command.checkpoint_seconds,
-                    execution=execution,
-                    should_stop=should_stop,
-                    on_model=_keeper(command.weights, trial),
-                )
+                with warnings_as_notes():
+                    run_trial(
+                        trial,
+                        store,
+                        on_progress=_teller(trial, f"{number}/{len(trials)}", tracking)
+                        if hosts.is_first()
+                        else None,
+                        checkpoint_seconds=command.checkpoint_seconds,
+                        execution=execution,
+                        should_stop=should_stop,
+                        on_model=_keeper(command.weights, trial),
+                    )
             except PreemptedError as error:
                 print(f"vitscale: {error}", file=sys.stderr)
                 return True
@@ -180,6 +182,7 @@ def _train_all(
 
 
 def _trials(command: Train) -> "tuple[Trial, ...]":
+    from vitscale.scaling.data.catalog import check_trainable
     from vitscale.scaling.recipe import Trial
 
     if command.what.endswith(".toml"):
@@ -190,9 +193,12 @@ def _trials(command: Train) -> "tuple[Trial, ...]":
                 f"{command.what} says what to train; change --examples, --set and --data in it"
             )
         return read_plan(command.what).trials
+    # What is misspelt is said before what does not add up.
+    shape = _shape(command.what)
     recipe = _recipe(command)
     if not command.examples:
         raise ValueError("name one training length or more, in images seen: --examples 1e6 4e6")
+    check_trainable(recipe)
     batches = sorted({round(examples / recipe.batch_size) for examples in command.examples})
     if batches[0] < 1 or len(batches) < len(command.examples):
         raise ValueError(
@@ -201,7 +207,7 @@ def _trials(command: Train) -> "tuple[Trial, ...]":
             f"lengths, or --set batch_size=..."
         )
     durations = tuple(count * recipe.batch_size for count in batches)
-    return (Trial(shape=_shape(command.what), recipe=recipe, durations=durations),)
+    return (Trial(shape=shape, recipe=recipe, durations=durations),)
 
 
 def _shape(text: str) -> "Shape":
@@ -240,34 +246,55 @@ def _table(pairs: "tuple[str, ...] | list[str]") -> dict[str, Any]:
     return table
 
 
+class _Pace:
+    """Steps a second by the wall clock, since the first report of a phase.
+
+    What devices were given and not yet asked for would make the last moments of a run look far too fast.
+    """
+
+    def __init__(self) -> None:
+        self._phase, self._step, self._at = "", 0, 0.0
+
+    def seen(self, progress: "Progress", now: float) -> float | None:
+        """The pace so far; None at the beginning, where it would be that of a few steps, and in evaluation."""
+        if progress.phase != self._phase:
+            self._phase, self._step, self._at = progress.phase, progress.step, now
+        elapsed = now - self._at
+        if progress.phase == "evaluate" or elapsed < _PACE_AFTER_S or progress.step <= self._step:
+            return None
+        return (progress.step - self._step) / elapsed
+
+
 def _teller(
     trial: "Trial", number: str, tracking: "Tracking | None"
 ) -> "Callable[[Progress], None]":
     """Says where a trial is, every few seconds and at every change of phase; trackers hear it always."""
     told_at, told_phase = 0.0, ""
     began = time.monotonic()
+    pace = _Pace()
 
     def tell(progress: "Progress") -> None:
         nonlocal told_at, told_phase
         if tracking is not None:
             tracking.hear(trial, progress)
         now = time.monotonic()
+        steps_a_second = pace.seen(progress, now)
         if progress.phase == told_phase and now - told_at < _TELL_EVERY_S:
             return
         told_at, told_phase = now, progress.phase
         parts = [f"trial {number}", progress.phase, f"step {progress.step}/{progress.total_steps}"]
         if progress.loss is not None:
             parts.append(f"loss {progress.loss:.4f}")
-        if progress.examples_per_second and progress.phase != "evaluate":
+        if steps_a_second:
             left = progress.total_steps - progress.step
-            seconds = left * trial.recipe.batch_size / progress.examples_per_second
+            seconds = left / steps_a_second
             spent = (
                 3.0 * trial.forward_flops_per_example() * trial.recipe.batch_size * progress.step
             )
-            parts.append(f"{progress.examples_per_second:,.0f} images/s")
+            parts.append(f"{steps_a_second * trial.recipe.batch_size:,.0f} images/s")
             parts.append(f"{seconds:,.0f} s left")
             parts.append(f"{spent:.2e} FLOPs in {now - began:,.0f} s")
-            if progress.input_wait is not None and progress.input_wait > 0.02:
+            if left and progress.input_wait is not None and progress.input_wait > 0.02:
                 parts.append(f"{progress.input_wait:.0%} waiting for data")
         note(" · ".join(parts))
 

@@ -144,7 +144,7 @@ def answer(
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
 
     - `measured_flops`: the most compute that the rule's data reached, to say how far the answer lies
-      beyond it.
+      beyond it (default: the most of the rule's own `t_range`).
     - `fit`: whose laws say what rounding costs. `round_by_law`: of the sizes rounded up and down, take
       those that cost least by these laws, where they are known, instead of the nearest.
     - `capacity`: of a device; the shape is then the nearest that fits it.
@@ -243,18 +243,24 @@ def _too_small(flops: float, what: str) -> ValueError:
 
 
 def _compute_warnings(rule: Rule, flops: float, most: float | None) -> list[str]:
+    unit = rule.start.flops_per_unit
+    if rule.t_range is None or unit is None:
+        least = None
+    else:
+        least, rule_most = (unit * t for t in rule.t_range)
+        most = rule_most if most is None else most
     if most is not None and flops > 10 * most:
         return [
             f"this budget is {flops / most:,.3g} times the most compute that was measured; "
             f"the law is extrapolated that far"
         ]
-    unit = rule.start.flops_per_unit
-    if rule.t_range is not None and unit is not None and flops < rule.t_range[0] * unit:
-        least = rule.t_range[0] * unit
+    if least is not None and flops < least:
+        published = all(s.method == WITHOUT_INTERVAL for s in rule.exponents.values())
+        instead = "; for a budget this small, run vitscale quickstart or a sweep of your own"
         return [
             f"this budget is below the least compute at which the exponents were measured, "
             f"{least:.3g} training FLOPs, by a factor of {least / flops:,.3g}; the law is "
-            f"extrapolated that far"
+            f"extrapolated that far{instead if published else ''}"
         ]
     return []
 

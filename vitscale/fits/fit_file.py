@@ -55,10 +55,12 @@ def read_fit(path: Path) -> FitFile:
 
     Raises `FileNotFoundError` or `ValueError`, naming the file, for anything else.
     """
-    if path.is_dir():
-        what = "a store" if (path / "store.json").exists() else "a folder"
+    if path.is_dir() or path.suffix.lower() in (".csv", ".tsv", ".parquet", ".pq"):
+        kind = "a table"
+        if path.is_dir():
+            kind = "a store" if (path / "store.json").exists() else "a folder"
         raise ValueError(
-            f"{path} is {what}, not a fit; run this first: vitscale fit {path} --out fit.json"
+            f"{path} is {kind}, not a fit; run this first: vitscale fit {path} --out fit.json"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

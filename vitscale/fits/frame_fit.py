@@ -10,7 +10,7 @@ from vitscale.fits.fit_file import FitFile
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.store_fit import fit_store
 from vitscale.fits.store_tables import is_store
-from vitscale.fits.tables import star_table
+from vitscale.fits.tables import in_train_flops, star_table
 
 
 def fit_frame(
@@ -19,6 +19,7 @@ def fit_frame(
     metric: str | None = None,
     recipe: str | None = None,
     columns: Mapping[str, Any] | None = None,
+    train_flops: bool = False,
     **options: Any,
 ) -> tuple[FitFile, pd.DataFrame]:
     """Fit the star in `frame`; also the canonical table that was fitted.
@@ -26,6 +27,7 @@ def fit_frame(
     - `metric`, `recipe`: which rows of a store (see `vitscale.fits.store_fit.fit_store`).
     - `columns`: of a table of the user's own, as keywords of `vitscale.fits.tables.star_table`; None
       counts as not given. Such a fit has no starting point of its own, and the setting of the paper.
+    - `train_flops`: count compute in training FLOPs, where the unit of its column is known in them.
     - `options`: go to `vitscale.fits.shape_law.fit_star`.
 
     Raises `ValueError` as those, and where `columns` are given for a store or `metric` or `recipe` for
@@ -46,4 +48,6 @@ def fit_frame(
                 f"columns instead"
             )
     table = star_table(frame, **given)
+    if train_flops:
+        table = in_train_flops(table)
     return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table

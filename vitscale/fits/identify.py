@@ -1,16 +1,18 @@
 """What the points of one arm cannot decide, each as a flag with a sentence for the user.
 
 An exponent counts as identified where its interval is closed on both sides and, at 95% whatever its
-level, has ends at most a factor of `WIDEST` apart, a, b and c are inside their bounds, and the fit has
-an optimum at all.
+level, has ends at most a factor of `WIDEST` apart, a, b and c are inside their bounds, the fit has
+an optimum at all, and the errors look like errors of one unit that fall with compute.
 """
 
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float
 from scipy import special
 
 from vitscale.fits.arm import Arm, ArmEstimate
+from vitscale.fits.columns import row_list
 from vitscale.fits.intervals.leverage import exponents_without
 from vitscale.fits.laws import SHAPE_LAW
 from vitscale.fits.uncertainty import S_REACH, Interval
@@ -21,6 +23,13 @@ WIDEST = 4.0
 
 JUDGED_AT = 0.95
 """Level at which flags judge an interval, so that asking for another level changes no verdict."""
+
+MOST_RMS = 0.1
+"""Relative distance (rms) from the points above which the law does not describe them."""
+
+_UNIT_GAP = (
+    10.0  # factor without any error between fractions and percentages: a star's errors lie closer
+)
 
 _EDGE = 1.001  # a parameter this close (factor) to a bound is at it
 
@@ -38,7 +47,12 @@ def flags_of(
 ) -> tuple[Flag, ...]:
     """All flags of one arm; `name` is the dimension, `unit` that of compute."""
     judged = at_level(s, arm.dof)
-    found = [*_at_bounds(best, name), *_exponent(arm, best, s, judged, name)]
+    found = [
+        *_rising(arm, name),
+        *_misfit(arm, best, name),
+        *_at_bounds(best, name),
+        *_exponent(arm, best, s, judged, name),
+    ]
     if not best.converged:
         sentence = (
             f"{name}: the fit stopped before it met its tolerance; treat its numbers as rough"
@@ -50,6 +64,54 @@ def flags_of(
         found += _straddle(arm, best, name, unit)
         found += _extrapolation(arm, best, name, t_ref, unit)
     return tuple(found)
+
+
+def mixed_units(error: Float[np.ndarray, " points"], name: str) -> tuple[Flag, ...]:
+    """A flag where some errors look like fractions and others like percentages.
+
+    `error`: of the rows of a table in order, NaN for those of other dimensions.
+    """
+    share = np.flatnonzero(error <= 1)
+    percent = np.flatnonzero((error > 1) & (error <= 100))
+    if not (len(share) and len(percent)) or np.nanmax(error) > 100:
+        return ()
+    if error[percent].min() < _UNIT_GAP * error[share].max():
+        return ()
+    few = min(share, percent, key=len)
+    kinds = ("fractions", "percentages") if few is share else ("percentages", "fractions")
+    sentence = (
+        f"{name}: {row_list(few)} look like {kinds[0]} among {kinds[1]} (rows count from 1 after the "
+        f"header); give all errors in one unit"
+    )
+    return (Flag(code="mixed_units", sentence=sentence),)
+
+
+def _rising(arm: Arm, name: str) -> list[Flag]:
+    """Whether longer training makes most networks worse, as where accuracies are taken for errors."""
+    rises = []
+    for network in np.unique(arm.model):
+        own = arm.model == network
+        first, last = arm.t[own].argmin(), arm.t[own].argmax()
+        if arm.t[own][last] > arm.t[own][first]:
+            rises.append(bool(arm.error[own][last] > arm.error[own][first]))
+    if not rises or np.mean(rises) <= 0.5:
+        return []
+    sentence = (
+        f"{name}: error rises with compute for {sum(rises)} of {len(rises)} networks: is this an accuracy? "
+        f"then give 1 - accuracy (or 100 less the percentage); the law is of an error that falls"
+    )
+    return [Flag(code="error_rises", sentence=sentence)]
+
+
+def _misfit(arm: Arm, best: ArmEstimate, name: str) -> list[Flag]:
+    rms = float(np.sqrt(best.sse / arm.n))
+    if rms <= MOST_RMS:
+        return []
+    sentence = (
+        f"{name}: the law does not describe these points: it is off by {100 * rms:.2g}% (rms); look for rows "
+        f"of another kind, and do not use its numbers"
+    )
+    return [Flag(code="poor_fit", sentence=sentence)]
 
 
 def at_level(s: Interval, dof: int, level: float = JUDGED_AT) -> Interval:
@@ -79,6 +141,7 @@ def has_optimum(best: ArmEstimate) -> bool:
 def is_identified(flags: tuple[Flag, ...]) -> bool:
     """Whether the exponent is decided by the data; the flags say why where it is not."""
     undecided = {"no_optimum", "exponent_not_identified", "a_at_bound", "b_at_bound", "c_at_bound"}
+    undecided |= {"error_rises", "mixed_units"}
     return not any(flag.code in undecided for flag in flags)
 
 

@@ -76,10 +76,11 @@ class IsoflopFit:
                 f"IsoFLOP profiles give s = {self.s:.3g}{corrected}, beside the {s:.3g} of eq. (2); they rest on "
                 f"too few sizes to say how far that may be off."
             )
-        verdict = "agrees with" if self.agrees(s, bias=bias) else "speaks against"
+        verdict = "is not in contradiction with" if self.agrees(s, bias=bias) else "speaks against"
+        apart = abs(self.s - bias - s) / self.standard_error
         return (
             f"IsoFLOP profiles give s = {self.s:.3g} +- {self.standard_error:.2g}{corrected}: this "
-            f"{verdict} the {s:.3g} of eq. (2)."
+            f"{verdict} the {s:.3g} of eq. (2), {apart:.2g} standard errors apart."
         )
 
 

@@ -14,13 +14,17 @@ from vitscale.fits.law_fit import LawFit
 from vitscale.fits.laws import LAWS
 from vitscale.fits.star_fit import DimensionFit, SharingTest, StarFit
 
+_OF_THE_INPUT = ("error_rises", "mixed_units", "poor_fit")
+"""Flags that make all numbers of a fit moot, so that they stand before them."""
+
 
 def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     """What a user has to know of a fit, most important first; `checks` are sentences of others."""
     percent = int(100 * fit.level)
     lines = [
         f"eq. (2) fitted to {fit.metric}, compute in {fit.compute_unit}; "
-        f"s = c/(a+b) is how the optimal size grows with compute, with {percent}% intervals",
+        f"the optimal size grows as compute^s, s = c/(a+b), when it alone grows{_together(fit)}, "
+        f"with {percent}% intervals",
         "",
     ]
     rows = [("dimension", "s", f"optimal size at {fit.t_ref:.3g}", "fit")]
@@ -35,10 +39,20 @@ def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
         f"  noise of one network's durations: correlation {fit.correlation:.2f} +- "
         f"{fit.correlation_sd:.2f}, by the residuals of all dimensions; the intervals allow for it"
     )
+    first = [flag for code in _OF_THE_INPUT for flag in fit.flags if flag.code == code]
+    rest = [flag for flag in fit.flags if flag.code not in _OF_THE_INPUT]
+    lines[1:1] = [f"  caution: {flag.sentence}" for flag in first]
     lines += [f"  check: {sentence}" for sentence in checks]
-    lines += [f"  caution: {flag.sentence}" for flag in fit.flags]
+    # Notes first: what the points are comes before what more of them would tell.
     lines += [f"  note: {note}" for note in fit.notes]
+    lines += [f"  caution: {flag.sentence}" for flag in rest]
     return [*lines, f"  conclusion: {conclusion(fit)}"]
+
+
+def _together(fit: StarFit) -> str:
+    """How the exponents of several dimensions go together in the joint rule."""
+    count = len(fit.dimensions)
+    return f" (as compute^(s/{count}) when all {count} grow together)" if count > 1 else ""
 
 
 def isoflop_lines(table: pd.DataFrame, fit: StarFit) -> list[str]:

@@ -6,11 +6,14 @@ The paper's text prints the factor as tau^(w_k) for every dimension, which its o
 contradicts: the lines there have slopes s_k / 3 to 1e-5. This is the rule of the figure.
 """
 
+import csv
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from vitscale.fits.datasets import path
 from vitscale.fits.laws import SOVIT_EXPONENTS
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.uncertainty import Interval
@@ -181,7 +184,7 @@ SOVIT_X0 = StartingPoint(
 def published_rule(name: str) -> Rule:
     """The rule with the exponents called `name` in `SOVIT_EXPONENTS`, from the paper's own start.
 
-    Its intervals are open: the paper gives none. Raises `ValueError` for an unknown name.
+    Its intervals are open: the paper gives none; `t_range` is that of the paper's star sweep. Raises `ValueError` for an unknown name.
     """
     if name not in SOVIT_EXPONENTS:
         raise ValueError(f"unknown rule {name!r}; {suggest(name, SOVIT_EXPONENTS)}")
@@ -192,7 +195,16 @@ def published_rule(name: str) -> Rule:
         },
         weights=equal_weights(SOVIT_EXPONENTS[name]),
         source=f"Getting ViT in Shape (arXiv 2305.13035), exponents {name}",
+        t_range=_published_t_range(),
     )
+
+
+@functools.cache
+def _published_t_range() -> tuple[float, float]:
+    """Least and most compute of the paper's star sweep, in forward GFLOPs x images."""
+    with path("sovit_star_sweep").open(encoding="utf-8", newline="") as file:
+        compute = [float(row["forward_gflops"]) for row in csv.DictReader(file)]
+    return min(compute), max(compute)
 
 
 def equal_weights(dimensions: Collection[str]) -> dict[str, float]:

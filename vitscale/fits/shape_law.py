@@ -14,7 +14,7 @@ import pandas as pd
 
 from vitscale.fits.arm import Arm, ArmEstimate, estimate
 from vitscale.fits.columns import LEAST, MOST, refuse_unit
-from vitscale.fits.identify import flags_of, has_optimum, is_identified
+from vitscale.fits.identify import flags_of, has_optimum, is_identified, mixed_units
 from vitscale.fits.intervals.bootstrap import bootstrap
 from vitscale.fits.intervals.correlation import Correlation, components_of, correlation_of
 from vitscale.fits.intervals.interval import Interval, Profile
@@ -142,7 +142,8 @@ def fit_star(
         flops_per_unit = table.attrs.get("flops_per_unit")
     return StarFit(
         dimensions={
-            name: _describe(name, arm, best[name], correlation, asked) for name, arm in arms.items()
+            name: _with_units(_describe(name, arm, best[name], correlation, asked), table)
+            for name, arm in arms.items()
         },
         metric=metric or table.attrs.get("metric", "error"),
         compute_unit=asked.unit,
@@ -235,6 +236,14 @@ def _describe(
         flags=flags,
         profile=profile,
     )
+
+
+def _with_units(fit: DimensionFit, table: pd.DataFrame) -> DimensionFit:
+    """The same with a flag first where the table's errors seem to be in two units."""
+    own = table["dimension"].astype(str).to_numpy() == fit.dimension
+    found = mixed_units(np.where(own, table["error"].to_numpy(float), np.nan), fit.dimension)
+    flags = (*found, *fit.flags)
+    return dataclasses.replace(fit, flags=flags, identified=is_identified(flags))
 
 
 def _optima(

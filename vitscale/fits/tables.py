@@ -87,6 +87,12 @@ def star_table(
     if name and series(frame, name).isna().any():
         rows = row_list(np.flatnonzero(series(frame, name).isna()))
         raise ValueError(f"{name} is empty in {rows}; say which dimension each row varies")
+    if name and pd.api.types.is_numeric_dtype(series(frame, name)):
+        raise ValueError(
+            f"the column {name} holds numbers (such as {series(frame, name).iloc[0]:g}), but --dimension is the "
+            f"column of names that say what each row varies; to fit {name} alone, leave --dimension out "
+            f"and give --x {name}"
+        )
     center = columns["is_center"]
     table = pd.DataFrame(
         {
@@ -102,6 +108,16 @@ def star_table(
     unit, metric = needed["compute"], needed["error"]
     known = FLOPS_PER_UNIT.get(unit) if flops_per_unit is None else flops_per_unit
     return noted(table, metric, unit, known, _notes(table, metric))
+
+
+def in_train_flops(table: pd.DataFrame) -> pd.DataFrame:
+    """The same star table with compute in training FLOPs, where its unit is known in them; else as it is."""
+    per_unit = table.attrs.get("flops_per_unit")
+    if per_unit is None or table.attrs["compute_unit"] == "train_flops":
+        return table
+    converted = table.assign(compute=table["compute"] * per_unit)
+    converted.attrs = {**table.attrs, "compute_unit": "train_flops", "flops_per_unit": 1.0}
+    return converted
 
 
 def _networks(table: pd.DataFrame, seeds: np.ndarray) -> list[str]:

@@ -15,7 +15,8 @@ def star_checks(source: StarSource, found: Answer | None, test: Backtest | None)
     for name, dimension in fit.dimensions.items():
         if dimension.identified:
             said = f"{name}: the data decide how it grows with compute, s = {show_interval(dimension.s)}."
-            checks.append(Check("good", said))
+            # What is decided by points that something is wrong with is not fine.
+            checks.append(Check("care" if dimension.flags else "good", said))
         else:
             said = f"{name}: the data do not decide how it grows with compute ({show_interval(dimension.s)})."
             checks.append(Check("poor", said))

@@ -32,10 +32,10 @@ def star_pictures(
                 lambda: plots.optimal_shape_figure(rule, fit, compare=marks if in_flops else {}),
                 alt="Optimal size against training compute, a panel for each dimension. "
                 + " ".join(
-                    f"{n} grows as compute to the {show_interval(s)}."
+                    f"{n} grows as compute to the {s.estimate * rule.weights[n]:.3g}."
                     for n, s in rule.exponents.items()
                 ),
-                how="Lines are the rule, bands its intervals; dashed and hatched where it reaches beyond the compute that was measured. The mark is the answer above.",
+                how="Lines are the rule, bands its intervals; dashed and hatched where it reaches beyond the compute that was measured. The mark is the answer above. The exponent in a title is a third of s, as all three sizes grow together here.",
             )
         )
     drawn.append(

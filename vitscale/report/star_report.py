@@ -14,7 +14,7 @@ from vitscale.fits.rule import Rule
 from vitscale.fits.star_fit import StarFit
 from vitscale.report.cost import cost, runs_of, total, trial_table
 from vitscale.report.numbers import power, short
-from vitscale.report.page import Config, Page, Table
+from vitscale.report.page import Check, Config, Page, Table
 from vitscale.report.provenance import provenance
 from vitscale.report.sentences import as_sentence
 from vitscale.report.source import StarSource
@@ -52,7 +52,7 @@ def star_page(
     parts = {
         "title": f"vitscale report: {source.name}",
         "pictures": pictures,
-        "checks": tuple(star_checks(source, found, backtest)),
+        "checks": (*star_checks(source, found, backtest), *_start(rule)),
         "cost": cost(source, price=price),
         "tables": (_exponents(fit), *trial_table(source)),
         "provenance": provenance(source),
@@ -125,13 +125,38 @@ def _sizes(found: Answer, rule: Rule) -> Table:
             name,
             f"{getattr(found.shape, name):,}",
             *_ends(show_interval(size)),
+            f"{10 ** (rule.exponents[name].estimate * rule.weights[name]):.3g}×",
             f"{show_interval(rule.exponents[name])}",
         )
         for name, size in found.sizes.items()
     ]
     level = next(iter(found.sizes.values())).level
-    header = ("dimension", "take", "the rule says", f"{100 * level:g}% interval", "exponent s")
+    header = (
+        "dimension",
+        "take",
+        "the rule says",
+        f"{100 * level:g}% interval",
+        "per 10× compute",
+        "exponent s (this size alone)",
+    )
     return Table(header, tuple(rows), "What the rule says, before rounding to what hardware likes")
+
+
+def _start(rule: Rule | None) -> tuple[Check, ...]:
+    """Why the sizes of the rule are others than those of the fitted laws."""
+    if rule is None:
+        return ()
+    sizes = " × ".join(f"{size.estimate:.4g}" for size in rule.start.sizes.values())
+    origin = (
+        f"read off the star ({sizes})"
+        if rule.start.fallback
+        else f"of a grid of small shapes ({sizes})"
+    )
+    said = (
+        f"The rule grows all sizes together from a start {origin}; a size that grows alone, the others "
+        f"as in the centre, has another optimum. From another start it gives other sizes."
+    )
+    return (Check("note", said),)
 
 
 def _ends(shown: str) -> tuple[str, str]:
@@ -194,12 +219,13 @@ def _exponents(fit: StarFit) -> Table:
         )
         for name, found in fit.dimensions.items()
     )
+    unit = "training FLOPs" if fit.compute_unit == "train_flops" else fit.compute_unit
     header = (
         "dimension",
         "exponent s",
         f"{100 * fit.level:g}% interval",
         "identified",
-        f"best size at {fit.t_ref:.3g} {fit.compute_unit}",
+        f"best size alone, the others as in the centre, at {power(fit.t_ref)} {unit}",
         "points",
         "off by (rms)",
     )

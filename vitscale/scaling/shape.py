@@ -233,6 +233,10 @@ def named_shape(name: str) -> Shape:
     variant, slash, patch = name.strip().partition("/")
     variant = variant.removeprefix("ViT-").replace("SoViT-", "So")
     if variant not in _VARIANTS:
+        letters = variant.rstrip("0123456789")
+        if not slash and letters in _VARIANTS and letters != variant:  # S16 for S/16
+            whole = f"{letters}/{variant.removeprefix(letters)}"
+            raise ValueError(f"unknown ViT {name!r}; did you mean {whole!r}?")
         near = suggest(variant, NAMED_VARIANTS, listed=False)
         raise ValueError(
             f"unknown ViT {name!r}; {near}known: {', '.join(NAMED_VARIANTS)}, followed by a patch size, "

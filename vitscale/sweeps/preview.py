@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from vitscale.scaling.progress import Speed
 from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.data_warnings import data_warnings
 from vitscale.sweeps.identifiability import Optimum, design_warnings
 from vitscale.sweeps.plan import Plan
 
@@ -139,7 +140,7 @@ def preview(
     return Preview(
         plan=plan,
         costs=costs,
-        warnings=design_warnings(plan.sweep, optima),
+        warnings=(*design_warnings(plan.sweep, optima), *data_warnings(plan.trials)),
         workers=workers,
         seconds=seconds,
         training_alone=speed is not None and not speed.compile_seconds,

@@ -68,6 +68,12 @@ class Problem:
     reason: str
 
 
+def store_inside(folder: str | Path) -> Path | None:
+    """The only store in a folder of this `folder`, such as that of the quickstart; None where there is not one."""
+    found = [entry.parent for entry in sorted(Path(folder).glob(f"*/{_MARKER}"))]
+    return found[0] if len(found) == 1 else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Store:
     """A store at `place`; get one from `Store.open`. Holds no state: what is there is the truth."""
@@ -343,9 +349,14 @@ class Store:
             # Names of a store and nothing else: its making was cut short, or goes on right now.
             unknown = {entry.name for entry in path.iterdir()} - {*_FOLDERS, *_LATER_FOLDERS}
             if unknown or not create:
+                inside = store_inside(path)
                 raise StoreError(
-                    f"{path} is not a store (it has no {_MARKER}); name a store, or a new or empty "
-                    f"folder for a new one"
+                    f"{path} is not a store (it has no {_MARKER}); "
+                    + (
+                        f"did you mean {inside}?"
+                        if inside is not None
+                        else "name a store, or a new or empty folder for a new one"
+                    )
                 )
             self.make()
 

@@ -76,9 +76,9 @@ def _height(fit: StarFit) -> str:
 def _title(fit: DimensionFit, name: str) -> str:
     if fit.profile is None:
         return f"{name}: no exponent"
-    low = f"{fit.s.low:.3g}" if fit.s.low > 0 else "open"
-    high = f"{fit.s.high:.3g}" if np.isfinite(fit.s.high) else "open"
-    estimate = f"= {fit.s.estimate:.3g}" if fit.identified else "not identified,"
+    low = f"{fit.s.low:.3f}" if fit.s.low > 0 else "open"
+    high = f"{fit.s.high:.3f}" if np.isfinite(fit.s.high) else "open"
+    estimate = f"= {fit.s.estimate:.3f}" if fit.identified else "not identified,"
     return f"{name}: s {estimate} [{low}, {high}]"
 
 

@@ -147,11 +147,15 @@ def _draw_dimension(
 
 
 def _growth(rule: Rule, name: str) -> str:
-    """How the size grows with compute, with the interval of the exponent where it has one."""
+    """How the size grows with compute, with the interval of the exponent where it has one.
+
+    The exponent is s times its weight, as all dimensions grow together: not the s of the fit.
+    """
     s, weight = rule.exponents[name], rule.weights[name]
     known = s.low > 0 and np.isfinite(s.high) and s.low < s.high
     interval = f" [{s.low * weight:.3f}, {s.high * weight:.3f}]" if known else ""
-    return f" ∝\ncompute$^{{{s.estimate * weight:.3f}}}${interval}"
+    share = f" (s/{1 / weight:.3g})" if weight < 1 else ""
+    return f" ∝\ncompute$^{{{s.estimate * weight:.3f}}}${interval}{share}"
 
 
 def _mark(axes: Axes, compute: float, size: float, marker: str) -> None:

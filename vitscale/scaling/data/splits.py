@@ -8,7 +8,10 @@ from vitscale.scaling.data.stored import StoredSet
 _BOUND = r"-?\d[\d_]*|-?\d+(\.\d+)?%"
 _SLICE = re.compile(rf"(?P<split>[^\[\]+]+)(\[(?P<start>{_BOUND})?:(?P<stop>{_BOUND})?\])?")
 _EVALUATION = ("validation", "test")
-_KEEP_APART = "keep some of it apart with train_split='train[:99%]' and eval_split='train[99%:]'"
+_KEEP_APART = (
+    "keep some of it apart with train_split='train[:90%]' and eval_split='train[90%:]' (vitscale train: --set "
+    '"train_split=train[:90%]" "eval_split=train[90%:]"), or with vitscale data prepare, which makes splits'
+)
 _EXAMPLE = 'write "train", "train[:99%]", "train[5000:]" or "train+validation"'
 
 

@@ -37,6 +37,10 @@ def read_journal(path: Path) -> Journal:
         ) from None
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not text; give a file of vitscale shapefinder") from None
+    if text[:200].lstrip().startswith("{") and '"format": "vitscale.' in text[:200]:
+        raise ValueError(
+            f"{path} is a fit, not a file of vitscale shapefinder; did you mean --fit {path}?"
+        )
     lines = text.split("\n")[:-1]  # what follows the last line break was cut short
     conditions, found = None, {}
     for number, line in enumerate(lines, start=1):

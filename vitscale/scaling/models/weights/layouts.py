@@ -75,6 +75,9 @@ def read_weights(
     Half-precision arrays become float32. Raises `ValueError` for what is not the whole of a plain
     ViT, naming the array, and `OSError` where a file cannot be read.
     """
+    alike = [] if source.exists() else sorted(source.parent.glob(f"{source.name}-*"))
+    if alike:  # the weights of a trial, a folder for each duration
+        raise ValueError(f"there is no {source}; did you mean {' or '.join(map(str, alike))}?")
     file = _weights_file(source) if source.is_dir() else source
     contents = read_file(file)
     layout = _layout(contents.arrays, file)

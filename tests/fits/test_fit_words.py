@@ -7,6 +7,7 @@ import pytest
 import star_samples as stars
 
 from vitscale.fits.report import fit_lines
+from vitscale.fits.rule import SOVIT_X0, rule_from_fit
 from vitscale.fits.shape_law import fit_star
 
 
@@ -77,3 +78,14 @@ def test_the_conclusion_says_which_exponents_not_to_use(fit):
     )
     whole = fit_star(stars.published_table(), resamples=0)
     assert "the data decide every exponent, mlp_dim least well" in fit_lines(whole)[-1]
+
+
+def test_the_exponent_is_said_to_be_of_a_dimension_alone(fit):
+    """The joint rule's sizes grow by a third of s: 10x compute multiplies the width by 10^(s/3)."""
+    assert "when it alone grows (as compute^(s/3) when all 3 grow together)" in fit_lines(fit)[0]
+    rule = rule_from_fit(fit, SOVIT_X0)
+    s = fit.dimensions["width"].s.estimate
+    grown = rule.sizes(1e13)["width"].estimate / rule.sizes(1e12)["width"].estimate
+    assert grown == pytest.approx(10 ** (s / 3))
+    one = dataclasses.replace(fit, dimensions={"width": fit.dimensions["width"]})
+    assert "together" not in fit_lines(one)[0]
