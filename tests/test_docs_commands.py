@@ -12,7 +12,10 @@ from doc_pages import parse
 PAGES = {str(page.relative_to(doc_blocks.ROOT)): page for page in doc_blocks.pages()}
 BLOCKS = [block for page in PAGES.values() for block in doc_blocks.blocks(page)]
 # Pages whose blocks are all run by another test: they need other packages, or go on from one another.
-ELSEWHERE = {"docs/emit.md": "tests/interop/test_emit_page.py", "docs/python.md": "tests/test_names.py"}
+ELSEWHERE = {
+    "docs/emit.md": "tests/interop/test_emit_page.py",
+    "docs/python.md": "tests/test_names.py",
+}
 TO_RUN = [
     name
     for name, page in PAGES.items()

@@ -13,8 +13,8 @@ class Allocate:
     """How many parameters and tokens (or images) a budget is best spent on, by Chinchilla's law.
 
     SOURCE is any CSV or Parquet file with a run a row: its parameters N, tokens D, and loss. The law is
-    fitted as `vitscale fit --law chinchilla` fits it, and each budget C = 6 N D divided so that the loss is
-    least, with intervals.
+    fitted by Huber's loss on log residuals, as in the paper (`vitscale fit --law chinchilla --loss log-huber
+    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals.
 
     Example:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
     """
@@ -34,7 +34,7 @@ class Allocate:
     level: float = 0.95
     """Probability of the intervals."""
     resamples: int = 200
-    """Refits to runs drawn with repetition, for the intervals."""
+    """Refits to runs drawn with repetition, for the intervals; 0 for none."""
     out: Path | None = None
     """Write all of it here as JSON."""
     json: bool = False
@@ -43,15 +43,20 @@ class Allocate:
 
 def run(command: Allocate) -> int:
     from vitscale.fits.allocation import allocate
+    from vitscale.fits.allocation_checks import state_cautions, unit_cautions
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import Loss
     from vitscale.fits.report import allocation_lines
     from vitscale.sources import read_source
 
-    table = law_table(
-        read_source(command.source), "chinchilla", inputs=command.inputs, target=command.error
-    )
+    if not 0 < command.flops_per_pair < float("inf"):
+        raise ValueError(
+            f"--flops-per-pair {command.flops_per_pair:g} is not a number of training FLOPs for each parameter "
+            f"and token; give a positive one, such as 6"
+        )
+    frame = read_source(command.source)
+    table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
     found = allocate(
         table.inputs,
         table.target,
@@ -61,6 +66,11 @@ def run(command: Allocate) -> int:
         level=command.level,
         resamples=command.resamples,
     )
+    used = [*table.columns.values(), table.target_column]
+    units = unit_cautions(
+        frame, table.inputs["N"], table.inputs["D"], command.flops_per_pair, used=used
+    )
+    found = dataclasses.replace(found, cautions=(*units, *state_cautions(frame), *found.cautions))
     lines = allocation_lines(found, target=table.target_column)
     if command.out is not None:
         write_json(command.out, found.to_dict())

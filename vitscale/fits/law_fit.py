@@ -28,6 +28,8 @@ _LEAST_RESAMPLES = 100
 _MANY = 20_000  # points on which the best of all starts is found, where there are more
 _WIDEST_SPAN = {"inputs": 1e60, "target": 1e30}  # no measurement spans more; powers of it overflow
 _EDGE = 1.001  # a parameter this close (factor) to a bound is at it
+_EXACT = 1e-7  # rms of residuals below which points lie on the law
+_NO_WIDTH = 1e-9  # width of an interval, as a part of the estimate, that only an exact law can have
 _WIDEST = 4.0  # ratio of the ends of the interval of a parameter that counts as identified
 
 
@@ -296,6 +298,11 @@ def _intervals(
             name: (low * units[name], high * units[name]) for name, (low, high) in found.items()
         }
         method = "profile-F"
+    exact = _rms(fitted) < _EXACT
+    for name, (low, high) in ends.items():
+        if not exact and high - low <= _NO_WIDTH * abs(float(best[name][0])):
+            # Noisy points leave no parameter without width: the search for an end could not move at all.
+            ends[name] = (0.0, math.inf)
     return {
         name: Interval(
             estimate=float(value[0]),
@@ -372,9 +379,12 @@ def _flags(
     for name in fitted.law.linear:
         interval = intervals.get(name)
         if interval is not None and interval.low <= 0 <= interval.high:
+            ends = (
+                f"goes up to {interval.high:.3g}" if math.isfinite(interval.high) else "has no end"
+            )
             sentence = (
                 f"{name} = {interval.estimate:.3g} cannot be told from zero: its "
-                f"{100 * interval.level:g}% interval goes up to {interval.high:.3g}"
+                f"{100 * interval.level:g}% interval {ends}"
             )
             found.append(Flag(code=f"{name}_not_above_zero", sentence=sentence))
     return tuple(found)

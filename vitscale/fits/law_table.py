@@ -51,6 +51,7 @@ def law_table(
         raise ValueError(
             f"the table lacks a column named error or loss; it has {present}; say which it is with --error"
         )
+    _refuse_twice([*columns.items(), ("--error", found)])
     numbers = {column: positive(frame, column) for column in (*columns.values(), found)}
     refuse_bad(frame, numbers)
     grouped = None
@@ -63,6 +64,16 @@ def law_table(
         columns=columns,
         target_column=found,
     )
+
+
+def _refuse_twice(named: Sequence[tuple[str, str]]) -> None:
+    taken: dict[str, str] = {}
+    for name, column in named:
+        if column in taken:
+            raise ValueError(
+                f"{taken[column]} and {name} are both the column {column}; name a column of its own for each"
+            )
+        taken[column] = name
 
 
 def _mapping(law: Law, inputs: Sequence[str]) -> dict[str, str]:
