@@ -20,7 +20,6 @@ from numpy.typing import ArrayLike
 from vitscale.fits.allocation_checks import (
     beaten_cautions,
     budget_cautions,
-    describes_cautions,
     ratio_cautions,
     refuse_budgets,
     refuse_one_line,
@@ -198,7 +197,6 @@ def allocate(
         ),
         cautions=(
             *ratio_cautions(d / n),
-            *describes_cautions(fit.rms),
             *beaten_cautions(
                 _loss(fit.parameters, at_runs, spent / flops / at_runs), losses, scatter
             ),

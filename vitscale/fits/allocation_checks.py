@@ -20,7 +20,6 @@ _COMPUTE_COLUMNS = ("train_flops", "flops", "c", "compute", "training_flops", "t
 _SAME_COMPUTE = 1.3  # factor between 6 N D and a compute column that is no mix-up of units
 _STATE_COLUMNS = ("state", "status")
 _BROKEN = ("crashed", "failed", "killed", "diverged", "preempted", "error", "running")
-_POOR_RMS = 0.2
 _BEATEN = 4.0  # standard deviations of log loss by which a run that beats the law is no luck
 
 
@@ -119,15 +118,6 @@ def state_cautions(frame: pd.DataFrame) -> list[str]:
                     f"remove them if their loss is not that of a finished run"
                 ]
     return []
-
-
-def describes_cautions(rms: float) -> list[str]:
-    """Of a law that leaves residuals too large to be noise."""
-    if rms <= _POOR_RMS:
-        return []
-    return [
-        f"the law does not describe these points: it is off by {100 * rms:.2g}% (rms); build nothing on it"
-    ]
 
 
 def beaten_cautions(

@@ -11,6 +11,9 @@ from vitscale.fits.columns import column_of, positive, refuse_bad, series
 from vitscale.fits.laws import LAWS, Law
 from vitscale.scaling.names import suggest
 
+ONLY_INPUT = ("x", "C")
+"""Names that the input of a law of one may be given by, whichever its equation has."""
+
 _TARGETS = ["error", "loss", "Loss", "Error"]
 
 
@@ -80,6 +83,8 @@ def _mapping(law: Law, inputs: Sequence[str]) -> dict[str, str]:
     mapped = {}
     for pair in inputs:
         name, equals, column = pair.partition("=")
+        if len(law.inputs) == 1 and name in ONLY_INPUT:
+            name = law.inputs[0]
         if not equals or name not in law.inputs:
             raise ValueError(
                 f"--inputs {pair}: expected INPUT=COLUMN with an input of the {law.name} law, "

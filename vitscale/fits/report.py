@@ -14,6 +14,8 @@ from vitscale.fits.law_fit import LawFit
 from vitscale.fits.laws import LAWS
 from vitscale.fits.star_fit import DimensionFit, SharingTest, StarFit
 
+_POOR_RMS = 0.2  # of log residuals, above which a law describes nothing
+
 
 def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
     """What a user has to know of a fit, most important first; `checks` are sentences of others."""
@@ -183,6 +185,10 @@ def frontier_lines(
         lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
     if not fit.converged:
         lines.append("  caution: the fit stopped before it met its tolerance; treat it as rough")
+    if fit.rms > _POOR_RMS:
+        lines.append(
+            f"  caution: the law does not describe these points: it is off by {100 * fit.rms:.2g}% (rms)"
+        )
     if 0 < fit.parameters.get("d", math.inf) < least:
         lines.append(
             f"  caution: the law bends at C = d, below the cheapest run ({least:.3g}), so the runs do not "
