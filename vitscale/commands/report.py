@@ -82,6 +82,10 @@ def run_report(command: Report) -> int:
     if command.flops is not None and command.like is not None:
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
     _refuse_other_names(command.out)
+    if command.source == "-":
+        raise ValueError(
+            "a report says what it was made of; save the table in a file and give that"
+        )
     flops = flops_like(command.like) if command.like is not None else command.flops
     if command.law == "chinchilla":
         return _report_allocation(command, flops)
