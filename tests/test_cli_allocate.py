@@ -165,3 +165,48 @@ def _code(page: str) -> list[str]:
         html.unescape(re.sub("<[^>]+>", "", found))
         for found in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
     ]
+
+
+def test_which_runs_lie_on_the_frontier(capsys, saved, tmp_path):
+    frame = runs()
+    frame["name"] = [f"run {k}" for k in range(len(frame))]
+    on = tmp_path / "on.csv"
+    command = ("frontier", saved(frame), "--error", "val_loss", "--model", "name")
+    code, out, _ = vitscale(capsys, *command, "--resamples", 0, "--out", on, "--json")
+    told = json.loads(out)["points"]
+    better = [
+        frame["name"][k]
+        for k in range(len(frame))
+        if not (
+            (frame["train_flops"] <= frame["train_flops"][k])
+            & (frame["val_loss"] < frame["val_loss"][k])
+        ).any()
+    ]
+    assert code == 0 and {point["model"] for point in told} == set(better)
+    assert pd.read_csv(on).to_dict("records") == told
+    assert all(f"run {point['row'] - 1}" == point["model"] for point in told)
+    assert "call it" in refused(capsys, *command, "--out", tmp_path / "on.json")
+
+
+def test_a_figure_of_the_division(capsys, saved, tmp_path):
+    figure = tmp_path / "division.svg"
+    flags = ("--flops", 1e22, *COLUMNS, "--resamples", 50)
+    code, out, _ = vitscale(capsys, "allocate", saved(runs()), *flags, "--figure", figure)
+    assert code == 0 and f"wrote {figure}" in out and figure.read_text().startswith("<?xml")
+
+
+def test_commands_for_vits_say_which_are_for_other_models(capsys, saved, tmp_path):
+    table, fit = saved(runs()), tmp_path / "fit.json"
+    out = ("--out", tmp_path / "out.html")
+    for command in (
+        ("fit", table),
+        ("advise", table, "--budget", 1e20),
+        ("plot", table, "--only", "star", "--out", tmp_path / "figures"),
+    ):
+        assert "vitscale allocate" in refused(capsys, *command)
+    code, _, err = vitscale(capsys, "report", table, *out)
+    assert code == 2 and "vitscale allocate" in err
+    assert "no import" in refused(capsys, "import", table, "--store", tmp_path / "store")
+    assert vitscale(capsys, "fit", table, "--law", "chinchilla", *COLUMNS, "--out", fit)[0] == 0
+    assert "vitscale allocate" in refused(capsys, "shape", "--fit", fit, "--flops", 1e20)
+    assert "models are ViTs" in refused(capsys, "shape", "--like", "GPT-3")

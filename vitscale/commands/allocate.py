@@ -2,10 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+
+if TYPE_CHECKING:
+    from vitscale.fits.law_table import LawTable
+    from vitscale.fits.loss import Loss
+
+_LINE_BUDGETS = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Allocate:
     """Refits to runs drawn with repetition, for the intervals; 0 for none."""
     out: Path | None = None
     """Write all of it here as JSON."""
+    figure: Path | None = None
+    """Draw the best parameters, tokens and loss for every budget into this .png, .svg or .pdf."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -55,13 +64,18 @@ def run(command: Allocate) -> int:
             f"--flops-per-pair {command.flops_per_pair:g} is not a number of training FLOPs for each parameter "
             f"and token; give a positive one, such as 6"
         )
+    if command.figure is not None:
+        from vitscale.fits.plots.style import check_suffix
+
+        check_suffix(command.figure)
     frame = read_source(command.source)
     table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
+    loss = Loss(residual="log", rho="huber", delta=command.delta)
     found = allocate(
         table.inputs,
         table.target,
         command.flops,
-        loss=Loss(residual="log", rho="huber", delta=command.delta),
+        loss=loss,
         flops=command.flops_per_pair,
         level=command.level,
         resamples=command.resamples,
@@ -75,5 +89,36 @@ def run(command: Allocate) -> int:
     if command.out is not None:
         write_json(command.out, found.to_dict())
         lines.append(f"wrote {command.out}")
+    if command.figure is not None:
+        lines.append(f"wrote {_drawn(command, table, loss)}")
     output(command.json, found.to_dict(), lambda: lines)
     return 0
+
+
+def _drawn(command: Allocate, table: "LawTable", loss: "Loss") -> Path:
+    """The figure, over all budgets from the smallest run to the largest asked about."""
+    import numpy as np
+
+    from vitscale.fits import plots
+    from vitscale.fits.allocation import allocate
+
+    spent = command.flops_per_pair * table.inputs["N"] * table.inputs["D"]
+    ends = (min(spent.min(), *command.flops), max(spent.max(), *command.flops))
+    line = allocate(
+        table.inputs,
+        table.target,
+        tuple(float(budget) for budget in np.geomspace(*ends, _LINE_BUDGETS)) + command.flops[:1],
+        loss=loss,
+        flops=command.flops_per_pair,
+        level=command.level,
+        resamples=command.resamples,
+    )
+    drawn = plots.allocation_figure(
+        line,
+        table.inputs,
+        table.target,
+        target=table.target_column,
+        mark=command.flops[0],
+        flops=command.flops_per_pair,
+    )
+    return plots.save(drawn, Path(str(command.figure)))

@@ -116,7 +116,8 @@ def _material(command: Plot) -> "Material":
     from vitscale.drawing import Material
     from vitscale.sources import read_source, store_of
 
-    columns = {name: getattr(command, name) for name in ("compute", "error", "metric", "recipe")}
+    named = ("compute", "error", "metric", "recipe", "model")
+    columns = {name: getattr(command, name) for name in named}
     frame = read_source(command.source)
     return Material(
         frame=frame,
