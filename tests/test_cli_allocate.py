@@ -210,3 +210,12 @@ def test_commands_for_vits_say_which_are_for_other_models(capsys, saved, tmp_pat
     assert vitscale(capsys, "fit", table, "--law", "chinchilla", *COLUMNS, "--out", fit)[0] == 0
     assert "vitscale allocate" in refused(capsys, "shape", "--fit", fit, "--flops", 1e20)
     assert "models are ViTs" in refused(capsys, "shape", "--like", "GPT-3")
+
+
+def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
+    command = ("plot", saved(runs()), "--law", "chinchilla", *COLUMNS, "--format", "svg")
+    code, out, _ = vitscale(capsys, *command, "--out", tmp_path / "drawn", "--json")
+    told = json.loads(out)
+    assert code == 0 and not told["not_drawn"]
+    assert [each["figure"] for each in told["written"]] == ["allocation", "backtest"]
+    assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)

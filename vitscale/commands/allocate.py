@@ -103,7 +103,7 @@ def _drawn(command: Allocate, table: "LawTable", loss: "Loss") -> Path:
     from vitscale.fits.allocation import allocate
 
     spent = command.flops_per_pair * table.inputs["N"] * table.inputs["D"]
-    ends = (min(spent.min(), *command.flops), max(spent.max(), *command.flops))
+    ends = (min(spent.min(), *command.flops), max(1.5 * spent.max(), *command.flops))
     line = allocate(
         table.inputs,
         table.target,

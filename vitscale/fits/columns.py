@@ -62,12 +62,12 @@ def require(
     for name in missing:
         close = nearest(name, present, most=1)
         hints.append(f"--{name} {close[0] if close else 'COLUMN'}")
+    noun = "a column" if len(missing) == 1 else "columns"
     if "x" in missing and looks_like_language_models(present):
         raise ValueError(
-            f"the table lacks {', '.join(missing)}, and looks like runs of parameters and tokens; those are for "
-            f"vitscale allocate, fit --law chinchilla and report --law chinchilla, with --inputs N=COLUMN D=COLUMN"
+            f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}, which looks like runs "
+            f"of parameters and tokens: vitscale allocate, fit, report and plot --law chinchilla are for such"
         )
-    noun = "a column" if len(missing) == 1 else "columns"
     raise ValueError(
         f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}; say which "
         f"to use, such as {' '.join(hints)}"
