@@ -67,7 +67,7 @@ def test_a_budget_of_tokens_and_parameters(capsys, tmp_path):
         (["frontier", "RUNS"], "lacks columns named compute, error"),
         (
             ["frontier", "RUNS", "--compute", "core_days_fig2", "--error", "to1_error"],
-            "top1_error?",
+            "'top1_error'?",
         ),
         (["frontier", "RUNS", "--figure", "frontier.gif"], "'.gif'"),
         (["allocate", "RUNS", "--flops", "1e21"], "chinchilla law takes N, D"),

@@ -119,3 +119,61 @@ def test_every_loss_is_a_flag(capsys, loss):
 )
 def test_one_sentence_with_the_way_out(capsys, flags, words):
     assert words in refused(capsys, "fit", RUNS, *flags)
+
+
+def _language_models(folder):
+    """Runs of Chinchilla's law with 0.3% of noise, at 25 pairs of N and D."""
+    n, d = (v.ravel() for v in np.meshgrid(np.geomspace(2e7, 2e9, 5), np.geomspace(5e8, 5e10, 5)))
+    exact = 1.8 + 400 * n**-0.35 + 500 * d**-0.3
+    loss = exact * np.exp(0.003 * np.random.default_rng(0).standard_normal(25))
+    table = pd.DataFrame({"N": n, "D": d, "loss": loss})
+    table.to_csv(folder / "runs.csv", index=False)
+    return folder / "runs.csv", table
+
+
+def test_a_new_run_is_predicted_with_an_interval(capsys, tmp_path):
+    runs, _ = _language_models(tmp_path)
+    command = ("fit", runs, "--law", "chinchilla", "--at", "N=5e9", "D=1e11")
+    code, out, _ = vitscale(capsys, *command, "--json")
+    (row,) = json.loads(out)["predictions"]
+    truth = 1.8 + 400 * 5e9**-0.35 + 500 * 1e11**-0.3
+    assert code == 0 and row["at"] == {"N": 5e9, "D": 1e11}
+    assert row["low"] < truth < row["high"] < 1.1 * row["low"]
+    assert row["times_beyond_the_runs"] == pytest.approx(5)
+    _, text, _ = vitscale(capsys, *command)
+    assert "interval of a new run, 5 times beyond the runs" in text
+    for at in (("1e11",), ("N=5e9",), ("N=-1", "D=1e11"), ("N=5e9", "M=1")):
+        code, out, err = vitscale(capsys, "fit", runs, "--law", "chinchilla", "--at", *at)
+        assert (code, out) == (2, "") and "--at" in err and err.count("\n") == 1
+    code, out, _ = vitscale(
+        *(capsys, "fit", runs, "--law", "saturating", "--inputs", "x=N", "--at", "1e10", "--json")
+    )
+    assert code == 0 and json.loads(out)["predictions"][0]["at"] == {"C": 1e10}
+
+
+def test_a_loss_that_was_mistyped_is_named(capsys, tmp_path):
+    runs, table = _language_models(tmp_path)
+    _, out, _ = vitscale(capsys, "fit", runs, "--law", "chinchilla")
+    assert "caution" not in out
+    table.loc[7, "loss"] *= 10
+    table.to_csv(runs, index=False)
+    _, out, _ = vitscale(capsys, "fit", runs, "--law", "chinchilla")
+    assert "row 8 is off by" in out and "--loss log-huber" in out
+    table["loss"] = table["loss"].sample(frac=1, random_state=0).to_numpy() ** 3
+    table.to_csv(runs, index=False)
+    _, out, _ = vitscale(capsys, "fit", runs, "--law", "chinchilla")
+    assert "does not describe these points" in out
+
+
+def test_auto_is_for_one_input_by_any_name(capsys, tmp_path):
+    runs, table = _language_models(tmp_path)
+    table.assign(seen=np.geomspace(1e8, 1e11, 25)).to_csv(runs, index=False)
+    command = ("fit", runs, "--law", "auto", "--inputs")
+    code, out, err = vitscale(capsys, *command, "N=N", "D=D")
+    assert (code, out) == (2, "") and "laws of one input" in err
+    code, out, _ = vitscale(capsys, *command, "C=seen", "--json")
+    told = json.loads(out)
+    averaged = [law["law"] for law in told["laws"] if law["weight"] > 0.005]
+    assert code == 0
+    if told["undecided"] and set(averaged) != set(told["undecided"]):
+        assert f"the average by back-tests, of {', '.join(averaged)}" in told["sentence"]

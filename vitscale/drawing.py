@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from vitscale.fits import plots
-from vitscale.fits.columns import column_of, positive, refuse_bad, require
+from vitscale.fits.columns import column_of, positive, refuse_bad, require, series
 from vitscale.fits.fit_file import FitFile
 from vitscale.fits.frontier import FrontierFit, FrontierLaw, fit_frontier
 from vitscale.fits.prediction.backtest import Backtest, backtest_star_at
@@ -40,6 +40,7 @@ class Columns:
     error: str | None = None
     metric: str | None = None
     recipe: str | None = None
+    model: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,12 +155,16 @@ def _runs_of_table(frame: pd.DataFrame, columns: Columns) -> dict[str, Any]:
     numbers = {key: positive(frame, name) for key, name in needed.items()}
     refuse_bad(frame, {name: numbers[key] for key, name in needed.items()})
     runs = pd.DataFrame(numbers).drop_duplicates()  # the centre of a star stands under every arm
-    return {
+    found: dict[str, Any] = {
         "compute": runs["compute"].to_numpy(float),
         "error": runs["error"].to_numpy(float),
         "metric": needed["error"],
         "compute_unit": needed["compute"],
     }
+    if columns.model is not None:
+        own = series(frame, str(column_of(frame, "--model", columns.model, [])))
+        found["model"] = own.loc[runs.index].astype(str).to_numpy()
+    return found
 
 
 def _star(material: Material) -> Figure:

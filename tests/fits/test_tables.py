@@ -98,7 +98,7 @@ GOOD = pd.DataFrame(
         ),
         (GOOD, {"error": "eror"}, r"--error eror: there is no such column; did you mean 'error'\?"),
         (GOOD, {"dimension": "axis"}, "--dimension axis: there is no such column"),
-        (GOOD.assign(error=[0.5, np.nan, 0.3]), {}, r"error in row 2 \(nan\)"),
+        (GOOD.assign(error=[0.5, np.nan, 0.3]), {}, r"error in row 2 \(empty\)"),
         (GOOD.assign(error=[-0.5, 0.4, 0.0]), {}, r"error in row 1 \(-0.5\), row 3 \(0.0\)"),
         (GOOD.assign(error=[np.inf, 0.4, 0.1]), {}, r"error in row 1 \(inf\)"),
         (GOOD.assign(compute=["1e9", "fast", "1"]), {}, r"compute in row 2 \(fast\)"),

@@ -2,10 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+
+if TYPE_CHECKING:
+    from vitscale.fits.law_table import LawTable
+    from vitscale.fits.loss import Loss
+
+_LINE_BUDGETS = 13
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,8 +20,8 @@ class Allocate:
     """How many parameters and tokens (or images) a budget is best spent on, by Chinchilla's law.
 
     SOURCE is any CSV or Parquet file with a run a row: its parameters N, tokens D, and loss. The law is
-    fitted as `vitscale fit --law chinchilla` fits it, and each budget C = 6 N D divided so that the loss is
-    least, with intervals.
+    fitted by Huber's loss on log residuals, as in the paper (`vitscale fit --law chinchilla --loss log-huber
+    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals.
 
     Example:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
     """
@@ -34,36 +41,84 @@ class Allocate:
     level: float = 0.95
     """Probability of the intervals."""
     resamples: int = 200
-    """Refits to runs drawn with repetition, for the intervals."""
+    """Refits to runs drawn with repetition, for the intervals; 0 for none."""
     out: Path | None = None
     """Write all of it here as JSON."""
+    figure: Path | None = None
+    """Draw the best parameters, tokens and loss for every budget into this .png, .svg or .pdf."""
     json: bool = False
     """Print one JSON object instead of text."""
 
 
 def run(command: Allocate) -> int:
     from vitscale.fits.allocation import allocate
+    from vitscale.fits.allocation_checks import state_cautions, unit_cautions
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import Loss
     from vitscale.fits.report import allocation_lines
     from vitscale.sources import read_source
 
-    table = law_table(
-        read_source(command.source), "chinchilla", inputs=command.inputs, target=command.error
-    )
+    if not 0 < command.flops_per_pair < float("inf"):
+        raise ValueError(
+            f"--flops-per-pair {command.flops_per_pair:g} is not a number of training FLOPs for each parameter "
+            f"and token; give a positive one, such as 6"
+        )
+    if command.figure is not None:
+        from vitscale.fits.plots.style import check_suffix
+
+        check_suffix(command.figure)
+    frame = read_source(command.source)
+    table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
+    loss = Loss(residual="log", rho="huber", delta=command.delta)
     found = allocate(
         table.inputs,
         table.target,
         command.flops,
-        loss=Loss(residual="log", rho="huber", delta=command.delta),
+        loss=loss,
         flops=command.flops_per_pair,
         level=command.level,
         resamples=command.resamples,
     )
+    used = [*table.columns.values(), table.target_column]
+    units = unit_cautions(
+        frame, table.inputs["N"], table.inputs["D"], command.flops_per_pair, used=used
+    )
+    found = dataclasses.replace(found, cautions=(*units, *state_cautions(frame), *found.cautions))
     lines = allocation_lines(found, target=table.target_column)
     if command.out is not None:
         write_json(command.out, found.to_dict())
         lines.append(f"wrote {command.out}")
+    if command.figure is not None:
+        lines.append(f"wrote {_drawn(command, table, loss)}")
     output(command.json, found.to_dict(), lambda: lines)
     return 0
+
+
+def _drawn(command: Allocate, table: "LawTable", loss: "Loss") -> Path:
+    """The figure, over all budgets from the smallest run to the largest asked about."""
+    import numpy as np
+
+    from vitscale.fits import plots
+    from vitscale.fits.allocation import allocate
+
+    spent = command.flops_per_pair * table.inputs["N"] * table.inputs["D"]
+    ends = (min(spent.min(), *command.flops), max(1.5 * spent.max(), *command.flops))
+    line = allocate(
+        table.inputs,
+        table.target,
+        tuple(float(budget) for budget in np.geomspace(*ends, _LINE_BUDGETS)) + command.flops[:1],
+        loss=loss,
+        flops=command.flops_per_pair,
+        level=command.level,
+        resamples=command.resamples,
+    )
+    drawn = plots.allocation_figure(
+        line,
+        table.inputs,
+        table.target,
+        target=table.target_column,
+        mark=command.flops[0],
+        flops=command.flops_per_pair,
+    )
+    return plots.save(drawn, Path(str(command.figure)))

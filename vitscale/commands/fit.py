@@ -60,8 +60,8 @@ class Fit(Columns):
     """With --law: what is minimised."""
     delta: float | None = None
     """With --law: residual from which on a robust loss counts a point as an outlier (default: 0.01)."""
-    at: tuple[float, ...] = ()
-    """With --law auto: inputs at which to predict, such as 1e9 1e10."""
+    at: tuple[str, ...] = ()
+    """With --law: where to predict a new run, as N=7e10 D=1.4e12, or as 1e9 1e10 for a law of one input."""
     along: str | None = None
     """With --law and --backtest: column that says which runs are the largest (default: the input, or
     the product of the inputs)."""

@@ -1,7 +1,8 @@
 """`vitscale fit --law`: any registered law, fitted to any table."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitscale.commands.output import output
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from vitscale.commands.fit import Fit
     from vitscale.fits.law_table import LawTable
+    from vitscale.fits.loss import Loss
 
 Told = tuple[list[str], dict[str, Any], dict[str, Callable[[], Any]]]
 """What to print, what to write, and the figures to draw by file name."""
@@ -61,6 +63,7 @@ def given_flags(command: "Fit", names: Sequence[str]) -> list[str]:
 
 
 def _fit(command: "Fit", frame: "pd.DataFrame") -> Told:
+    from vitscale.fits.allocation_checks import state_cautions
     from vitscale.fits.law_fit import fit_law
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import loss_named
@@ -85,6 +88,12 @@ def _fit(command: "Fit", frame: "pd.DataFrame") -> Told:
         resamples=command.resamples,
     )
     lines, content = law_lines(fit, target=table.target_column), fit.to_dict()
+    states = state_cautions(frame)
+    lines += [f"  caution: {sentence}" for sentence in states]
+    content |= {"cautions": states}
+    if command.at:
+        told, rows = _predicted(command, table, loss)
+        lines, content = lines + told, content | {"predictions": rows}
     if not command.backtest:
         unused = given_flags(command, ("figures", "along"))
         if unused:
@@ -114,6 +123,79 @@ def _fit(command: "Fit", frame: "pd.DataFrame") -> Told:
         content | {"backtest": test.to_dict()},
         {"backtest.png": draw},
     )
+
+
+def _places(texts: Sequence[str], names: Sequence[str]) -> "dict[str, list[float]]":
+    """Where to predict, from --at: NAME=NUMBER for each input, or numbers of the only one."""
+    from vitscale.fits.law_table import ONLY_INPUT
+
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for text in texts:
+        name, equals, number = text.partition("=")
+        if not equals:
+            name, number = "", text
+        if len(names) == 1 and name in ("", *ONLY_INPUT):
+            name = names[0]
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if name not in found or not 0 < value < math.inf:
+            such = " ".join(f"{each}=1e9" for each in names)
+            plain = " or 1e9" if len(names) == 1 else ""
+            raise ValueError(
+                f"--at {text}: expected a positive number for each input, such as --at {such}{plain}"
+            )
+        found[name].append(value)
+    counts = {len(values) for values in found.values()}
+    if len(counts) > 1:
+        told = ", ".join(f"{len(values)} of {name}" for name, values in found.items())
+        raise ValueError(f"--at gives {told}; give each input once for every run to predict")
+    return found
+
+
+def _predicted(
+    command: "Fit", table: "LawTable", loss: "Loss"
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """New runs at --at with prediction intervals, as lines and as rows."""
+    import numpy as np
+
+    from vitscale.fits.prediction.prediction import predictor
+
+    places = _places(command.at, tuple(table.inputs))
+
+    def product(inputs: "Mapping[str, Any]") -> "np.ndarray":
+        return np.prod([np.asarray(values, float) for values in inputs.values()], axis=0)
+
+    found = predictor(
+        str(command.law),
+        table.inputs,
+        table.target,
+        along=product(table.inputs),
+        cluster=table.cluster,
+        loss=loss,
+    ).predict(places, along=product(places), level=command.level)
+    lines, rows = [], []
+    for k in range(len(found.predicted)):
+        at = {name: values[k] for name, values in places.items()}
+        row = {
+            "at": at,
+            "prediction": float(found.predicted[k]),
+            "low": float(found.low[k]),
+            "high": float(found.high[k]),
+            "level": found.level,
+            "times_beyond_the_runs": float(found.horizon[k]),
+        }
+        rows.append(row)
+        where = ", ".join(f"{name} = {value:.4g}" for name, value in at.items())
+        beyond = ""
+        if row["times_beyond_the_runs"] > 1:
+            beyond = f", {row['times_beyond_the_runs']:,.3g} times beyond the runs"
+        lines.append(
+            f"  a new run at {where}: {table.target_column} {row['prediction']:.4g} [{row['low']:.4g}, "
+            f"{row['high']:.4g}] ({100 * found.level:g}% interval of a new run{beyond})"
+        )
+    return lines, rows
 
 
 def _along(command: "Fit", frame: "pd.DataFrame", table: "LawTable") -> "tuple[str, np.ndarray]":
@@ -147,11 +229,17 @@ def _compare(command: "Fit", frame: "pd.DataFrame") -> Told:
             f"{', '.join(unused)} does not apply to --law auto, which compares laws by log residuals "
             f"and back-tests"
         )
+    named = [pair.partition("=")[0] for pair in command.inputs]
+    if len(named) > 1:
+        raise ValueError(
+            f"--law auto compares laws of one input, but --inputs names {', '.join(named)}; name one, as "
+            f"x=COLUMN, or choose a law of two, such as --law chinchilla"
+        )
     table = law_table(frame, "m4", inputs=command.inputs, target=command.error)
     found = compare_laws(table.inputs["x"], table.target, laws=CURVE_LAWS)
     lines, content = found.lines(), found.to_dict()
     if command.at:
-        forecast = found.predict(np.array(command.at))
+        forecast = found.predict(np.array(_places(command.at, ("x",))["x"]))
         told = zip(forecast.x, forecast.prediction, forecast.spread, strict=True)
         rows = [{"x": float(x), "prediction": float(y), "spread": float(s)} for x, y, s in told]
         content |= {"predictions": rows}

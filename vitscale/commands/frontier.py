@@ -2,12 +2,16 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.saying import verbose
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Frontier:
     """Resamples of whole networks, for the intervals; 0 for none."""
     figure: Path | None = None
     """Draw runs, frontier and law into this .png, .svg or .pdf."""
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """Write the runs that lie on the frontier into this .csv."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -66,6 +72,10 @@ def run(command: Frontier) -> int:
         from vitscale.fits.plots.style import check_suffix
 
         check_suffix(command.figure)
+    if command.out is not None and command.out.suffix.lower() != ".csv":
+        raise ValueError(
+            f"--out {command.out} is to be a table; call it {command.out.with_suffix('.csv')}"
+        )
     runs = run_table(
         read_source(command.source),
         compute=command.compute,
@@ -90,6 +100,17 @@ def run(command: Frontier) -> int:
         *frontier_lines(fit, runs=len(runs), metric=metric, unit=unit, least=float(compute.min())),
         *(f"  note: {note}" for note in runs.attrs["notes"]),
     ]
+    points = _points(runs)
+    if verbose():
+        lines += ["", *_point_lines(points)]
+    if command.out is not None:
+        import pandas as pd
+
+        from vitscale.fits.export import replace_text
+
+        command.out.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(command.out, pd.DataFrame(points).to_csv(index=False))
+        lines.append(f"wrote {command.out}")
     if command.figure is not None:
         from vitscale.fits import plots
 
@@ -104,5 +125,36 @@ def run(command: Frontier) -> int:
         )
         lines.append(f"wrote {plots.save(drawn, command.figure)}")
     content = fit.to_dict() | {"runs": len(runs), "metric": metric, "compute_unit": unit}
-    output(command.json, content, lambda: lines)
+    output(command.json, content | {"points": points}, lambda: lines)
     return 0
+
+
+def _points(runs: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The runs that no cheaper run beats, cheapest first; rows count from 1 after the header."""
+    import numpy as np
+
+    from vitscale.fits.envelope import pareto_frontier
+
+    compute, error = (runs[name].to_numpy(float) for name in ("compute", "error"))
+    on = np.flatnonzero(pareto_frontier(compute, error))
+    names = runs["model"].astype(str).to_numpy()
+    return [
+        {
+            "row": int(row) + 1,
+            "model": str(names[row]),
+            "compute": float(compute[row]),
+            "error": float(error[row]),
+        }
+        for row in on[np.argsort(compute[on])]
+    ]
+
+
+def _point_lines(points: "list[dict[str, Any]]") -> list[str]:
+    from vitscale.fits.report import aligned
+
+    rows = [("row", "model", "compute", "error")]
+    rows += [
+        (str(each["row"]), each["model"], f"{each['compute']:.4g}", f"{each['error']:.4g}")
+        for each in points
+    ]
+    return aligned(rows)

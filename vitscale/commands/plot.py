@@ -13,6 +13,8 @@ from vitscale.commands.output import output
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from vitscale.drawing import Material
 
 Name = Literal[
@@ -27,6 +29,7 @@ Name = Literal[
     "plan_cost",
 ]
 _SAY_AFTER_S = 1.0
+_LINE_BUDGETS = 13
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class Plot(Columns):
         "The pictures": ("only", "theme", "size", "format", "interactive"),
         **COLUMN_GROUPS,
         "The fit": ("no_center", "level"),
+        "Runs of other models": ("law", "inputs"),
     }
 
     source: Positional[str]
@@ -66,6 +70,10 @@ class Plot(Columns):
     """Leave the star's centre out of the fit."""
     level: float = 0.95
     """Probability of the fit's intervals."""
+    law: Literal["star", "chinchilla"] = "star"
+    """With chinchilla: draw how budgets divide between parameters and tokens, and the law's back-test."""
+    inputs: tuple[str, ...] = ()
+    """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -74,6 +82,10 @@ def run(command: Plot) -> int:
     from vitscale.drawing import FIGURES, PAGES
     from vitscale.fits import plots
 
+    if command.law == "chinchilla":
+        return _plot_allocation(command)
+    if command.inputs:
+        raise ValueError("--inputs names the columns of --law chinchilla; add it")
     if command.interactive:
         _refuse_without_plotly()
     material = _material(command)
@@ -116,7 +128,8 @@ def _material(command: Plot) -> "Material":
     from vitscale.drawing import Material
     from vitscale.sources import read_source, store_of
 
-    columns = {name: getattr(command, name) for name in ("compute", "error", "metric", "recipe")}
+    named = ("compute", "error", "metric", "recipe", "model")
+    columns = {name: getattr(command, name) for name in named}
     frame = read_source(command.source)
     return Material(
         frame=frame,
@@ -131,6 +144,83 @@ def _material(command: Plot) -> "Material":
             resamples=0,
         ),
     )
+
+
+def _plot_allocation(command: Plot) -> int:
+    """The division of budgets and the back-test of Chinchilla's law on a table of runs."""
+    import numpy as np
+
+    from vitscale.fits import plots
+    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, allocate
+    from vitscale.fits.law_table import law_table
+    from vitscale.fits.loss import Loss
+    from vitscale.fits.prediction.backtest import backtest
+    from vitscale.sources import read_source
+
+    allowed = ("error", "model")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in (
+            *(each.name for each in dataclasses.fields(Columns)),
+            "only",
+            "interactive",
+            "no_center",
+        )
+        if name not in allowed and getattr(command, name)
+    ]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} is for a star, not for --law chinchilla; leave it out"
+        )
+    table = law_table(
+        *(read_source(command.source), command.law),
+        inputs=command.inputs,
+        target=command.error,
+        cluster=command.model,
+    )
+    spent = FLOPS_PER_PARAMETER_AND_TOKEN * table.inputs["N"] * table.inputs["D"]
+    line = [float(budget) for budget in np.geomspace(spent.min(), 10 * spent.max(), _LINE_BUDGETS)]
+
+    def division() -> "Figure":
+        found = allocate(table.inputs, table.target, line, level=command.level)
+        return plots.allocation_figure(
+            found, table.inputs, table.target, target=table.target_column
+        )
+
+    def tested() -> "Figure":
+        test = backtest(
+            command.law,
+            table.inputs,
+            table.target,
+            cluster=table.cluster,
+            loss=Loss(residual="log", rho="huber", delta=1e-3),
+            level=command.level,
+            along=spent,
+            along_name=f"{table.columns['N']} x {table.columns['D']}",
+        )
+        return plots.backtest_figure(test, metric=table.target_column)
+
+    written: dict[str, Path] = {}
+    refused: dict[str, str] = {}
+    with plots.look(command.theme, command.size):
+        for name, draw in {"allocation": division, "backtest": tested}.items():
+            try:
+                written[name] = plots.save(draw(), command.out / f"{name}.{command.format}")
+            except ValueError as error:
+                refused[name] = str(error)
+    lines = [f"wrote {path}" for path in written.values()]
+    lines += [f"no {name}: {sentence}" for name, sentence in refused.items()]
+    if not written:
+        raise ValueError("; ".join(lines))
+    content = {
+        "source": command.source,
+        "theme": command.theme,
+        "size": command.size,
+        "written": [{"figure": name, "path": str(path)} for name, path in written.items()],
+        "not_drawn": refused,
+    }
+    output(command.json, content, lambda: lines)
+    return 0
 
 
 def _refuse_without_plotly() -> None:

@@ -87,6 +87,10 @@ def run_report(command: Report) -> int:
     if command.flops is not None:
         check_budget(command.flops)
     _refuse_other_names(command.out)
+    if command.source == "-":
+        raise ValueError(
+            "a report says what it was made of; save the table in a file and give that"
+        )
     flops = flops_like(command.like) if command.like is not None else command.flops
     if command.law == "chinchilla":
         return _report_allocation(command, flops)
@@ -110,6 +114,8 @@ def run_report(command: Report) -> int:
 
 
 def _report_allocation(command: Report, flops: float | None) -> int:
+    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN
+    from vitscale.fits.allocation_checks import refuse_one_line, state_cautions, unit_cautions
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import Loss
     from vitscale.fits.prediction.backtest import backtest
@@ -136,6 +142,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         target=command.error,
         cluster=command.model,
     )
+    refuse_one_line(table.inputs["N"], table.inputs["D"])
     test = None
     if not command.no_backtest:
         note("leaving out the largest runs and predicting them (--no-backtest to leave it)")
@@ -151,8 +158,24 @@ def _report_allocation(command: Report, flops: float | None) -> int:
             )
         except ValueError as error:
             note(f"no back-test: {error}")
+    used = [*table.columns.values(), table.target_column]
+    sizes = (table.inputs["N"], table.inputs["D"])
     page = allocation_page(
-        command.source, table, flops=flops, backtest=test, inputs=command.inputs, say=note
+        command.source,
+        table,
+        flops=flops,
+        backtest=test,
+        asked=[
+            *(["--inputs", *command.inputs] if command.inputs else []),
+            *(["--error", command.error] if command.error else []),
+        ],
+        clusters=["--model", command.model] if command.model else [],
+        page_flags=["--out", str(command.out), *(["--no-backtest"] if command.no_backtest else [])],
+        cautions=[
+            *unit_cautions(frame, *sizes, FLOPS_PER_PARAMETER_AND_TOKEN, used=used),
+            *state_cautions(frame),
+        ],
+        say=note,
     )
     return _written(page, command.out, show=command.open, as_json=command.json)
 

@@ -41,6 +41,11 @@ def quiet() -> bool:
     return _State.quiet
 
 
+def verbose() -> bool:
+    """Whether more is wanted than the result."""
+    return _State.verbose
+
+
 def note(line: str) -> None:
     """One line about what happens, unless --quiet."""
     if not _State.quiet:

@@ -22,7 +22,7 @@ class Columns:
     compute: str | None = None
     """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
     error: str | None = None
-    """Column of errors or losses (default: error)."""
+    """Column of errors or losses (default: error; with --law, loss too)."""
     is_center: str | None = None
     """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
     model: str | None = None

@@ -8,12 +8,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from vitscale.fits.separated import cell_in_words
 from vitscale.scaling.names import nearest, suggest
 
 STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
 
 LEAST, MOST = 1e-30, 1e30
 """Values outside would overflow where they are raised to the powers of a law."""
+
+_PARAMETERS = {"n", "params", "parameters", "n_params", "num_params", "non_embedding_params"}
+_TOKENS = {"d", "tokens", "n_tokens", "num_tokens", "train_tokens", "tokens_seen"}
+_OF_A_STAR = {"x", "dimension", "is_center"}
 
 _SHOWN = 5  # bad rows listed in a message
 
@@ -58,10 +63,21 @@ def require(
         close = nearest(name, present, most=1)
         hints.append(f"--{name} {close[0] if close else 'COLUMN'}")
     noun = "a column" if len(missing) == 1 else "columns"
+    if "x" in missing and looks_like_language_models(present):
+        raise ValueError(
+            f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}, which looks like runs "
+            f"of parameters and tokens: vitscale allocate, fit, report and plot --law chinchilla are for such"
+        )
     raise ValueError(
         f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}; say which "
         f"to use, such as {' '.join(hints)}"
     )
+
+
+def looks_like_language_models(columns: Sequence[str]) -> bool:
+    """Whether a table has columns of parameters and of tokens by their names, and none of a star."""
+    named = {column.lower() for column in columns}
+    return bool(named & _PARAMETERS) and bool(named & _TOKENS) and not named & _OF_A_STAR
 
 
 def positive(frame: pd.DataFrame, column: str) -> pd.Series:
@@ -77,7 +93,10 @@ def refuse_bad(frame: pd.DataFrame, numbers: Mapping[str, pd.Series]) -> None:
     for column, values in numbers.items():
         bad = np.flatnonzero(values.isna())
         if len(bad):
-            shown = [f"row {row + 1} ({frame[column].iloc[row]})" for row in bad[:_SHOWN]]
+            shown = [
+                f"row {row + 1} ({cell_in_words(frame[column].iloc[row], column)})"
+                for row in bad[:_SHOWN]
+            ]
             more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
             found.append(f"{column} in {', '.join(shown)}{more}")
     if found:

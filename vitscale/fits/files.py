@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from vitscale.fits.separated import read_separated
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -12,12 +14,15 @@ _MEASURED_ONCE = ("trial_id", "examples", "metric")
 
 
 def read_table(source: str | Path) -> pd.DataFrame:
-    """All rows of a CSV file, a Parquet file, or a folder of Parquet files.
+    """All rows of a CSV file, a Parquet file, or a folder of Parquet files; of CSV on standard input, where
+    `source` is "-".
 
     Raises `FileNotFoundError` where nothing is there and `ValueError`, naming the file, where it is
     empty, damaged or of another kind.
     """
     path = Path(source)
+    if str(source) == "-":
+        return _refuse_no_rows(read_separated(path), "standard input")
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; give a CSV file, a Parquet file or a store's folder"
@@ -30,13 +35,17 @@ def read_table(source: str | Path) -> pd.DataFrame:
     if kind in (".parquet", ".pq"):
         frame = _frame(_read_parquet(path))
     elif kind in (".csv", ".tsv", ".txt"):
-        frame = _read_csv(path, "\t" if kind == ".tsv" else ",")
+        frame = read_separated(path, tabs=kind == ".tsv")
     else:
         raise ValueError(
             f"{path} is of an unknown kind; give a .csv or .parquet file, or a store's folder"
         )
+    return _refuse_no_rows(frame, str(path))
+
+
+def _refuse_no_rows(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     if frame.empty:
-        raise ValueError(f"{path} has columns but no rows; write it again or give another file")
+        raise ValueError(f"{where} has columns but no rows; write it again or give another file")
     return frame
 
 
@@ -94,14 +103,3 @@ def _frame(table: "pa.Table") -> pd.DataFrame:
     frame = table.to_pandas()
     # An index that pandas saved is a column where it has a name, and row numbers where it has none.
     return frame.reset_index(drop=frame.index.names == [None])
-
-
-def _read_csv(path: Path, separator: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, sep=separator, skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ValueError(
-            f"{path} is not a readable CSV file ({reason}); expected a header line and one row for "
-            f"each measurement, separated by commas"
-        ) from error

@@ -72,6 +72,10 @@ def read_fit(path: Path) -> FitFile:
         raise ValueError(
             f"{path} is not JSON ({error}); write it again with vitscale fit"
         ) from None
+    if isinstance(content, dict) and content.get("format") == "vitscale.law_fit":
+        law = content.get("law")
+        way = "; use vitscale allocate on its table" if law == "chinchilla" else ""
+        raise ValueError(f"{path} is a fit of the {law} law, which gives no shape of a ViT{way}")
     try:
         fit = StarFit.from_dict(content)
         start = content.get("start")

@@ -28,6 +28,12 @@ _LEAST_RESAMPLES = 100
 _MANY = 20_000  # points on which the best of all starts is found, where there are more
 _WIDEST_SPAN = {"inputs": 1e60, "target": 1e30}  # no measurement spans more; powers of it overflow
 _EDGE = 1.001  # a parameter this close (factor) to a bound is at it
+_EXACT = 1e-7  # rms of residuals below which points lie on the law
+_NO_WIDTH = 1e-9  # width of an interval, as a part of the estimate, that only an exact law can have
+_POOR = 0.2  # rms of residuals above which the law describes nothing
+_FAR_OFF = 3.0  # times the residual of `_MOST` of the points at which one is named as far off
+_MOST = 0.9
+_POINT_OFF = 0.05  # residual below which no point is named
 _WIDEST = 4.0  # ratio of the ends of the interval of a parameter that counts as identified
 
 
@@ -296,6 +302,11 @@ def _intervals(
             name: (low * units[name], high * units[name]) for name, (low, high) in found.items()
         }
         method = "profile-F"
+    exact = _rms(fitted) < _EXACT
+    for name, (low, high) in ends.items():
+        if not exact and high - low <= _NO_WIDTH * abs(float(best[name][0])):
+            # Noisy points leave no parameter without width: the search for an end could not move at all.
+            ends[name] = (0.0, math.inf)
     return {
         name: Interval(
             estimate=float(value[0]),
@@ -372,12 +383,39 @@ def _flags(
     for name in fitted.law.linear:
         interval = intervals.get(name)
         if interval is not None and interval.low <= 0 <= interval.high:
+            ends = (
+                f"goes up to {interval.high:.3g}" if math.isfinite(interval.high) else "has no end"
+            )
             sentence = (
                 f"{name} = {interval.estimate:.3g} cannot be told from zero: its "
-                f"{100 * interval.level:g}% interval goes up to {interval.high:.3g}"
+                f"{100 * interval.level:g}% interval {ends}"
             )
             found.append(Flag(code=f"{name}_not_above_zero", sentence=sentence))
+    found += _poor(fitted)
     return tuple(found)
+
+
+def _poor(fitted: Fitted) -> list[Flag]:
+    """Flags for points that the law does not describe: one that is far off, or all of them."""
+    size = np.abs(fitted.residual)
+    found = []
+    if (rms := _rms(fitted)) > _POOR:
+        sentence = (
+            f"the law does not describe these points: it is off by {100 * rms:.2g}% (rms); check the "
+            f"columns, or use another law"
+        )
+        found.append(Flag(code="poor_description", sentence=sentence))
+    row = int(np.argmax(size))
+    rest = np.delete(size, row)
+    usual = max(float(np.quantile(rest, _MOST)), _POINT_OFF / _FAR_OFF)
+    if fitted.dof > 1 and size[row] > _FAR_OFF * usual:
+        remedy = "; --loss log-huber gives it less weight" if fitted.loss.rho == "squares" else ""
+        sentence = (
+            f"row {row + 1} is off by {100 * size[row]:.2g}%, the others by at most {100 * rest.max():.2g}%; "
+            f"look at it{remedy}"
+        )
+        found.append(Flag(code="point_far_off", sentence=sentence))
+    return found
 
 
 def _undecided(name: str, interval: Interval) -> list[Flag]:

@@ -11,6 +11,9 @@ from vitscale.fits.columns import column_of, positive, refuse_bad, series
 from vitscale.fits.laws import LAWS, Law
 from vitscale.scaling.names import suggest
 
+ONLY_INPUT = ("x", "C")
+"""Names that the input of a law of one may be given by, whichever its equation has."""
+
 _TARGETS = ["error", "loss", "Loss", "Error"]
 
 
@@ -51,6 +54,7 @@ def law_table(
         raise ValueError(
             f"the table lacks a column named error or loss; it has {present}; say which it is with --error"
         )
+    _refuse_twice([*columns.items(), ("--error", found)])
     numbers = {column: positive(frame, column) for column in (*columns.values(), found)}
     refuse_bad(frame, numbers)
     grouped = None
@@ -65,10 +69,22 @@ def law_table(
     )
 
 
+def _refuse_twice(named: Sequence[tuple[str, str]]) -> None:
+    taken: dict[str, str] = {}
+    for name, column in named:
+        if column in taken:
+            raise ValueError(
+                f"{taken[column]} and {name} are both the column {column}; name a column of its own for each"
+            )
+        taken[column] = name
+
+
 def _mapping(law: Law, inputs: Sequence[str]) -> dict[str, str]:
     mapped = {}
     for pair in inputs:
         name, equals, column = pair.partition("=")
+        if len(law.inputs) == 1 and name in ONLY_INPUT:
+            name = law.inputs[0]
         if not equals or name not in law.inputs:
             raise ValueError(
                 f"--inputs {pair}: expected INPUT=COLUMN with an input of the {law.name} law, "

@@ -16,6 +16,7 @@ from vitscale.fits.star_fit import DimensionFit, SharingTest, StarFit
 
 _OF_THE_INPUT = ("error_rises", "mixed_units", "poor_fit")
 """Flags that make all numbers of a fit moot, so that they stand before them."""
+_POOR_RMS = 0.2  # of log residuals, above which a law describes nothing
 
 
 def fit_lines(fit: StarFit, checks: Sequence[str] = ()) -> list[str]:
@@ -197,6 +198,10 @@ def frontier_lines(
         lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
     if not fit.converged:
         lines.append("  caution: the fit stopped before it met its tolerance; treat it as rough")
+    if fit.rms > _POOR_RMS:
+        lines.append(
+            f"  caution: the law does not describe these points: it is off by {100 * fit.rms:.2g}% (rms)"
+        )
     if 0 < fit.parameters.get("d", math.inf) < least:
         lines.append(
             f"  caution: the law bends at C = d, below the cheapest run ({least:.3g}), so the runs do not "
@@ -207,24 +212,37 @@ def frontier_lines(
 
 def allocation_lines(found: Allocation, *, target: str) -> list[str]:
     """How budgets are best divided, then the law that says so."""
+    grown = found.exponent
+    kind = "no intervals"
+    if grown.method != "none":
+        kind = f"{100 * grown.level:g}% intervals, {grown.method}"
     lines = [
-        f"the best N grows as C^{show_interval(found.exponent)}, the best D as C to one less that "
-        f"({100 * found.exponent.level:g}% intervals, {found.exponent.method})",
+        f"the best N grows as C^{_allocated(grown)}, the best D as C^{_allocated(found.data_exponent)} ({kind})",
         "",
     ]
-    rows = [("training FLOPs", "parameters N", "tokens D", "D/N", target)]
+    rows = [("training FLOPs", "of the largest run", "parameters N", "tokens D", "D/N", target)]
     for share in found.shares:
         n, d = share.parameters, share.tokens
         ratio = f"{d.estimate / n.estimate:.3g}"
-        row = (f"{share.compute:.4g}", show_interval(n), show_interval(d), ratio)
-        rows.append((*row, show_interval(share.loss)))
+        budget = (f"{share.compute:.4g}", f"{share.times_largest:,.3g} times")
+        rows.append((*budget, _allocated(n), _allocated(d), ratio, _allocated(share.loss)))
     beyond = [f"{share.compute:.3g}" for share in found.shares if found.beyond(share)]
     cautions = []
+    if grown.method != "none":
+        cautions.append(
+            f"  the interval of {target} is that of the law, without the scatter of runs ({100 * found.fit.rms:.2g}%)"
+        )
     if beyond:
         cautions.append(
             f"  caution: N or D at {', '.join(beyond)} lies beyond the runs; the law is extrapolated there"
         )
+    cautions += [f"  caution: {sentence}" for sentence in (*found.far_cautions, *found.cautions)]
     return [*lines, *aligned(rows), *cautions, "", *law_lines(found.fit, target=target)]
+
+
+def _allocated(interval: Interval) -> str:
+    """As `show_interval`, and the number alone where no interval was asked for."""
+    return f"{interval.estimate:.4g}" if interval.method == "none" else show_interval(interval)
 
 
 def _law_interval(interval: Interval) -> str:

@@ -287,6 +287,6 @@ def model_and_images_of(model_and_images: str) -> tuple[str, float]:
     if not separator or not (math.isfinite(count) and count > 0):
         raise ValueError(
             f"{model_and_images!r} is not a model and its images seen; write it as "
-            f'"ViT-g/14 x 16e9"'
+            f'"ViT-g/14 x 16e9"; models are ViTs, so give the budget of any other as --flops'
         )
     return name.strip(), count

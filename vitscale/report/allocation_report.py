@@ -1,6 +1,7 @@
 """What a report says of runs of any model with parameters and data: how a budget is best divided, and what
 speaks for it and against."""
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 
 from vitscale.fits import plots
 from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, Allocation, Share, allocate
+from vitscale.fits.allocation_checks import refuse_budgets, refuse_one_line
 from vitscale.fits.answer import show_interval
 from vitscale.fits.confidence import FAR, KNOWN, NEAR, WELL_KNOWN, Standing
 from vitscale.fits.intervals.interval import Interval
@@ -30,25 +32,33 @@ def allocation_page(
     *,
     flops: float | None = None,
     backtest: Backtest | None = None,
-    inputs: Sequence[str] = (),
+    asked: Sequence[str] = (),
+    clusters: Sequence[str] = (),
+    page_flags: Sequence[str] = ("--out", "report.html"),
+    cautions: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Page:
-    """The report of the runs in `table`, which were read from `name` with `inputs` as columns.
+    """The report of the runs in `table`, which were read from `name`.
 
     - `flops`: the budget asked about, in training FLOPs (6 for each parameter and token); by default ten times
       that of the largest run.
-    - `backtest`: of Chinchilla's law on the same runs, where one was made. `say`: told what is being done.
+    - `asked`, `clusters`, `page_flags`: the flags that name the columns, the column of what belongs together, and
+      those of the page, as they were given, for the commands that make it again.
+    - `cautions`: of the table itself, a sentence each. `backtest`: of Chinchilla's law on the same runs, where one was made. `say`: told what is being done.
 
     Raises `ValueError` where the runs cannot decide the law.
     """
+    refuse_one_line(table.inputs["N"], table.inputs["D"])
     compute = FLOPS_PER_PARAMETER_AND_TOKEN * table.inputs["N"] * table.inputs["D"]
     most = float(compute.max())
     budget = flops if flops is not None else 10 * most
-    asked = (budget, most, 10 * most, 100 * most)
-    ends = (float(compute.min()), max(*asked))
+    refuse_budgets(np.array([budget]), compute)
+    budgets = (budget, most, 10 * most, 100 * most)
+    ends = (float(compute.min()), max(*budgets))
     line = tuple(float(c) for c in np.geomspace(*ends, _LINE_BUDGETS))
     say("dividing budgets, and doing it again for resampled runs")
-    found = allocate(table.inputs, table.target, (*asked, *line))
+    found = allocate(table.inputs, table.target, (*budgets, *line))
+    found = dataclasses.replace(found, cautions=(*cautions, *found.cautions))
     share, others = found.shares[0], found.shares[1:4]
     standing, reasons = _confidence(found, share, most)
     say("drawing the figures")
@@ -57,9 +67,10 @@ def allocation_page(
         asked=f"How many parameters and how much data are {power(budget)} training FLOPs best spent on? By the runs in {name}:",
         headline=f"{short(share.parameters.estimate)} parameters on {short(share.tokens.estimate)} tokens",
         answer=(
+            f"The budget is {share.times_largest:,.3g} times the largest run. "
             f"That is {share.tokens.estimate / share.parameters.estimate:.3g} tokens a parameter, and a predicted "
-            f"{table.target_column} of {show_interval(share.loss)} "
-            f"({FLOPS_PER_PARAMETER_AND_TOKEN:g} FLOPs for each parameter and token).",
+            f"{table.target_column} of {show_interval(share.loss)}, the interval of the law, without the scatter of "
+            f"runs about it ({FLOPS_PER_PARAMETER_AND_TOKEN:g} FLOPs for each parameter and token).",
         ),
         sizes=_sizes(share, found),
         confidence=standing,
@@ -97,7 +108,7 @@ def allocation_page(
             ("intervals", f"{100 * found.exponent.level:g}%, {found.exponent.method}"),
             *software(),
         ),
-        commands=_commands(name, inputs, budget),
+        commands=_commands(name, budget, asked, clusters, page_flags),
     )
 
 
@@ -108,6 +119,9 @@ def _confidence(found: Allocation, share: Share, most: float) -> tuple[Standing,
         reasons.append((2, "The runs do not decide all exponents of the law."))
     for name in ("parameters", "tokens"):
         size: Interval = getattr(share, name)
+        if not (size.low > 0 and np.isfinite(size.high)):
+            reasons.append((2, f"Nothing bounds the {name} at this budget."))
+            continue
         factor = size.high / size.low
         if factor > WELL_KNOWN:
             reasons.append(
@@ -120,6 +134,8 @@ def _confidence(found: Allocation, share: Share, most: float) -> tuple[Standing,
     if beyond > NEAR * 1.001:
         far = 1 if beyond <= FAR * 1.001 else 2
         reasons.append((far, f"The budget is {beyond:,.3g} times that of the largest run."))
+    if found.cautions:
+        reasons += [(1, said[0].upper() + said[1:] + ".") for said in found.cautions]
     order: tuple[Standing, ...] = ("good", "care", "poor")
     reasons.sort(reverse=True, key=lambda reason: reason[0])
     told = tuple(text for _, text in reasons)
@@ -183,6 +199,7 @@ def _checks(found: Allocation, share: Share, test: Backtest | None) -> list[Chec
     checks += [
         Check("care", flag.sentence[0].upper() + flag.sentence[1:] + ".") for flag in fit.flags
     ]
+    checks += [Check("care", said[0].upper() + said[1:] + ".") for said in found.cautions]
     if found.beyond(share):
         said = (
             "Parameters or tokens of the answer lie beyond all runs: the law is extrapolated there."
@@ -208,20 +225,26 @@ def _backtest_picture(test: Backtest | None, table: LawTable) -> list:
     ]
 
 
-def _commands(name: str, inputs: Sequence[str], budget: float) -> tuple[tuple[str, str], ...]:
-    where = shlex.quote(name)
-    columns = f" --inputs {' '.join(map(shlex.quote, inputs))}" if inputs else ""
+def _commands(
+    source: str, budget: float, asked: Sequence[str], clusters: Sequence[str], page: Sequence[str]
+) -> tuple[tuple[str, str], ...]:
+    """With the flags as they were given: `asked` of the columns, `clusters` of what belongs together, `page` of
+    this page."""
+    where, flops = shlex.quote(source), f"{budget!r}".replace("e+", "e")
+    columns, grouped, shown = (
+        "".join(f" {shlex.quote(word)}" for word in words) for words in (asked, clusters, page)
+    )
     return (
         (
-            f"vitscale allocate {where} --flops {power(budget)}{columns}",
+            f"vitscale allocate {where} --flops {flops}{columns}",
             "The answer, in the terminal.",
         ),
         (
-            f"vitscale fit {where} --law chinchilla --loss log-huber --delta 1e-3{columns} --backtest",
+            f"vitscale fit {where} --law chinchilla --loss log-huber --delta 1e-3{columns}{grouped} --backtest",
             "The law, and what its predictions are worth.",
         ),
         (
-            f"vitscale report {where} --law chinchilla --flops {power(budget)}{columns} --out report.html",
+            f"vitscale report {where} --law chinchilla --flops {flops}{columns}{grouped}{shown}",
             "This report.",
         ),
     )

@@ -180,7 +180,7 @@ def _sentence(scores: Sequence[LawScore], undecided: Sequence[str], beyond: int)
     else:
         sentence = (
             f"not distinguishable: {', '.join(undecided)} describe the curve equally well; predict "
-            f"with their average"
+            f"with {_average(scores, undecided)}"
         )
     local = min(scores, key=lambda score: score.best_backtest)
     if best.backtest**2 > ratio * local.best_backtest**2:
@@ -190,6 +190,14 @@ def _sentence(scores: Sequence[LawScore], undecided: Sequence[str], beyond: int)
             f"cut-off, the best law of all of it by {100 * best.backtest:.2g}%"
         )
     return sentence
+
+
+def _average(scores: Sequence[LawScore], undecided: Sequence[str]) -> str:
+    """What is averaged for a prediction, which back-tests choose, not the fit to the whole curve."""
+    averaged = [score.law for score in scores if round(score.weight, 2) > 0]
+    if set(averaged) == set(undecided):
+        return "their average"
+    return f"the average by back-tests, of {', '.join(averaged)}"
 
 
 def back_tests(

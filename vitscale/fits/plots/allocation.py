@@ -68,7 +68,18 @@ def _draw(
         for end in ("low", "high", "estimate")
     )
     axes.plot(compute, values, ".", color=palette().grey, markersize=points(4), zorder=2)
-    axes.fill_between(budgets, low, high, color=palette().blue, alpha=0.25, linewidth=0, zorder=1)
+    # Ends that nothing bounds are not drawn.
+    known = (low > 0) & np.isfinite(high)
+    axes.fill_between(
+        budgets,
+        low,
+        high,
+        where=known.tolist(),
+        color=palette().blue,
+        alpha=0.25,
+        linewidth=0,
+        zorder=1,
+    )
     inside = budgets <= compute.max()
     axes.plot(budgets, middle, "--", color=palette().blue, zorder=3)
     axes.plot(budgets[inside], middle[inside], color=palette().blue, zorder=3)
@@ -87,7 +98,8 @@ def _draw(
         axes.xaxis,
         *style.lengthen(min(budgets[0], compute.min()), max(budgets[-1], compute.max()), 1.3),
     )
-    ends = style.lengthen(min(low.min(), values.min()), max(high.max(), values.max()), 1.1)
+    shown = np.concatenate([low[known], high[known], middle, values])
+    ends = style.lengthen(shown.min(), shown.max(), 1.1)
     (style.plain_log if name == "loss" else style.compute_log)(axes.yaxis, *ends)
     axes.set_xlabel("training compute (FLOPs)")
     style.faint_grid(axes)
@@ -100,8 +112,9 @@ def _legend(found: Allocation, mark: float | None) -> list[Artist]:
         Line2D(
             [], [], color=palette().blue, label="best for its compute (dashed: beyond the runs)"
         ),
-        Patch(facecolor=palette().blue, alpha=0.25, label=level),
     ]
+    if found.exponent.method != "none":
+        handles.append(Patch(facecolor=palette().blue, alpha=0.25, label=level))
     if mark is not None:
         handles.append(
             Line2D(

@@ -242,7 +242,8 @@ def _refuse_unknowable(source: Source, wish: Wish, reading: Reading) -> None:
         few = " and ".join(lacking) if len(lacking) < 3 else ", ".join(lacking)
         raise ValueError(
             f"{source.name} does not say {few}; name the column (--map {lacking[0]}=COLUMN) or one value "
-            f"for all runs (--set {lacking[0]}=NUMBER); its columns are {_listed(source.columns)}"
+            f"for all runs (--set {lacking[0]}=NUMBER); its columns are {_listed(source.columns)}; a store holds "
+            f"ViTs, and a table of any other model needs no import: vitscale fit --law, allocate and frontier take it"
         )
     if any(reading.knows(*fields) for fields in _LENGTHS):
         return

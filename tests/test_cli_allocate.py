@@ -1,0 +1,221 @@
+"""`vitscale allocate` and the report of runs of parameters and tokens, given tables as language-model teams have them."""
+
+import json
+import shlex
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import refused, vitscale
+
+from vitscale.fits.allocation import best_parameters
+
+LAW = {"alpha": 0.35, "beta": 0.3, "A": 400.0, "B": 500.0, "E": 1.8}
+COLUMNS = ("--inputs", "N=params", "D=tokens", "--error", "val_loss")
+
+
+def loss(n, d):
+    return LAW["E"] + LAW["A"] * n ** -LAW["alpha"] + LAW["B"] * d ** -LAW["beta"]
+
+
+def runs(ratios=(3, 10, 30, 100, 300), sizes=6) -> pd.DataFrame:
+    """Runs of a known law with 0.3% of noise, `ratios` tokens a parameter at each size."""
+    n = np.repeat(np.geomspace(2e7, 2e9, sizes), len(ratios)).round()
+    d = (n * np.tile(ratios, sizes)).round()
+    noise = np.exp(0.003 * np.random.default_rng(0).standard_normal(len(n)))
+    return pd.DataFrame(
+        {"params": n, "tokens": d, "train_flops": 6 * n * d, "val_loss": loss(n, d) * noise}
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    """Nothing of numpy reaches a user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(frame: pd.DataFrame):
+        frame.to_csv(tmp_path / "runs.csv", index=False)
+        return tmp_path / "runs.csv"
+
+    return save
+
+
+def test_runs_at_one_ratio_are_refused_everywhere(capsys, saved, tmp_path):
+    table = saved(runs(ratios=(20,), sizes=12))
+    said = refused(capsys, "allocate", table, "--flops", 1e20, *COLUMNS)
+    assert "20 tokens a parameter" in said
+    page = tmp_path / "page.html"
+    code, _, err = vitscale(capsys, "report", table, "--law", "chinchilla", *COLUMNS, "--out", page)
+    assert code == 2 and "20 tokens a parameter" in err and not page.exists()
+    code, out, _ = vitscale(capsys, "fit", table, "--law", "chinchilla", *COLUMNS, "--json")
+    told = json.loads(out)
+    assert code == 0 and not told["identified"]
+    for name, found in told["parameters"].items():
+        assert found["low"] is None or found["high"] is None or found["low"] < found["high"], name
+
+
+def test_tokens_that_follow_from_parameters_are_refused(capsys, saved):
+    frame = runs(ratios=(20,), sizes=12)
+    frame["tokens"] = (1000 * frame["params"] ** 0.8).round()
+    assert "vary D at fixed N" in refused(
+        capsys, "allocate", saved(frame), "--flops", 1e20, *COLUMNS
+    )
+
+
+def test_few_runs_are_resampled_until_they_can_be_fitted(capsys, saved):
+    some = runs().sample(9, random_state=1)
+    command = ("allocate", saved(some), "--flops", 1e20, *COLUMNS)
+    code, out, _ = vitscale(capsys, *command, "--json")
+    (share,) = json.loads(out)["shares"]
+    truth = float(best_parameters(LAW, 1e20))
+    assert code == 0 and share["parameters"]["low"] < truth < share["parameters"]["high"]
+    command = ("allocate", saved(some.head(7)), "--flops", 1e20, *COLUMNS)
+    assert "7 different runs, but intervals need at least 8" in refused(capsys, *command)
+    code, out, _ = vitscale(capsys, *command, "--resamples", 0)
+    assert code == 0 and "no intervals" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--flops", 23), "the smallest run"),
+        (("--flops", 1e30), "the largest run"),
+        (("--flops", 1e20, "--flops-per-pair", 0), "--flops-per-pair 0"),
+        (("--flops", 1e20, "--flops-per-pair", -6), "--flops-per-pair -6"),
+        (("--flops", 1e20, "--resamples", 5), "0 for none"),
+    ],
+)
+def test_refusals(capsys, saved, flags, words):
+    assert words in refused(capsys, "allocate", saved(runs()), *flags, *COLUMNS)
+
+
+def test_one_column_for_two_inputs_is_refused(capsys, saved):
+    table = saved(runs())
+    flags = ("--inputs", "N=params", "D=params", "--error", "val_loss")
+    for command in (("allocate", table, "--flops", 1e20), ("fit", table, "--law", "chinchilla")):
+        assert "N and D are both the column params" in refused(capsys, *command, *flags)
+
+
+def _cautions(capsys, table, flops, *columns) -> list[str]:
+    command = ("allocate", table, "--flops", flops, "--resamples", 0, *(columns or COLUMNS))
+    code, out, _ = vitscale(capsys, *command, "--json")
+    told = json.loads(out)["cautions"]
+    code_of_text, text, _ = vitscale(capsys, *command)
+    assert code == code_of_text == 0
+    assert all(sentence in text for sentence in told)
+    return told
+
+
+def test_units_that_were_mixed_up_are_told(capsys, saved):
+    frame = runs()
+    assert not _cautions(capsys, saved(frame), 1e21)
+    (units,) = _cautions(capsys, saved(frame.assign(params=frame["params"] / 1e6)), 1e15)
+    assert units.startswith("train_flops is 1e+06 times 6 N D")
+    (swapped,) = _cautions(
+        *(capsys, saved(frame), 1e21, "--inputs", "N=tokens", "D=params", "--error", "val_loss")
+    )
+    assert "30 of 30 runs saw fewer than one token a parameter" in swapped
+    (far,) = _cautions(capsys, saved(frame), 20 * frame["train_flops"].max())
+    assert "20 times that of the largest run" in far
+    (state,) = _cautions(capsys, saved(frame.assign(State=["crashed", *["finished"] * 29])), 1e21)
+    assert "1 runs are crashed by State (row 1)" in state
+
+
+def test_runs_that_the_law_does_not_describe(capsys, saved):
+    frame = runs()
+    noise = np.exp(0.5 * np.random.default_rng(1).standard_normal(len(frame)))
+    table = saved(frame.assign(val_loss=frame["val_loss"] * noise))
+    _, out, _ = vitscale(capsys, "allocate", table, "--flops", 1e21, "--resamples", 0, *COLUMNS)
+    assert "caution: the law does not describe these points" in out
+    better = runs()
+    better.loc[12, "val_loss"] *= 0.9
+    (beaten,) = _cautions(capsys, saved(better), 1e21)
+    assert "row 13" in beaten and "better than the law's best" in beaten
+
+
+def test_the_commands_of_the_report_make_it_again(capsys, saved, tmp_path, monkeypatch):
+    """With the flags that were given, from the folder in which they were given."""
+    saved(runs())
+    monkeypatch.chdir(tmp_path)
+    given = ("report", "runs.csv", "--law", "chinchilla", "--no-backtest", "--out", "mine.html")
+    code, printed, _ = vitscale(capsys, *given, *COLUMNS, "--flops", 1e21)
+    assert code == 0 and "without the scatter of runs" in printed
+    page = (tmp_path / "mine.html").read_text(encoding="utf-8")
+    commands = [line for line in _code(page) if line.startswith("vitscale ")]
+    assert len(commands) == 3
+    (tmp_path / "mine.html").unlink()
+    for command in commands:
+        code, _, err = vitscale(capsys, *shlex.split(command)[1:])
+        assert code == 0, (command, err)
+    again = (tmp_path / "mine.html").read_text(encoding="utf-8")
+    assert [line for line in _code(again) if line.startswith("vitscale ")] == commands
+
+
+def _code(page: str) -> list[str]:
+    import html
+    import re
+
+    return [
+        html.unescape(re.sub("<[^>]+>", "", found))
+        for found in re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)
+    ]
+
+
+def test_which_runs_lie_on_the_frontier(capsys, saved, tmp_path):
+    frame = runs()
+    frame["name"] = [f"run {k}" for k in range(len(frame))]
+    on = tmp_path / "on.csv"
+    command = ("frontier", saved(frame), "--error", "val_loss", "--model", "name")
+    code, out, _ = vitscale(capsys, *command, "--resamples", 0, "--out", on, "--json")
+    told = json.loads(out)["points"]
+    better = [
+        frame["name"][k]
+        for k in range(len(frame))
+        if not (
+            (frame["train_flops"] <= frame["train_flops"][k])
+            & (frame["val_loss"] < frame["val_loss"][k])
+        ).any()
+    ]
+    assert code == 0 and {point["model"] for point in told} == set(better)
+    assert pd.read_csv(on).to_dict("records") == told
+    assert all(f"run {point['row'] - 1}" == point["model"] for point in told)
+    assert "call it" in refused(capsys, *command, "--out", tmp_path / "on.json")
+
+
+def test_a_figure_of_the_division(capsys, saved, tmp_path):
+    figure = tmp_path / "division.svg"
+    flags = ("--flops", 1e22, *COLUMNS, "--resamples", 50)
+    code, out, _ = vitscale(capsys, "allocate", saved(runs()), *flags, "--figure", figure)
+    assert code == 0 and f"wrote {figure}" in out and figure.read_text().startswith("<?xml")
+
+
+def test_commands_for_vits_say_which_are_for_other_models(capsys, saved, tmp_path):
+    table, fit = saved(runs()), tmp_path / "fit.json"
+    out = ("--out", tmp_path / "out.html")
+    for command in (
+        ("fit", table),
+        ("advise", table, "--budget", 1e20),
+        ("plot", table, "--only", "star", "--out", tmp_path / "figures"),
+    ):
+        assert "vitscale allocate" in refused(capsys, *command)
+    code, _, err = vitscale(capsys, "report", table, *out)
+    assert code == 2 and "vitscale allocate" in err
+    assert "no import" in refused(capsys, "import", table, "--store", tmp_path / "store")
+    assert vitscale(capsys, "fit", table, "--law", "chinchilla", *COLUMNS, "--out", fit)[0] == 0
+    assert "vitscale allocate" in refused(capsys, "shape", "--fit", fit, "--flops", 1e20)
+    assert "models are ViTs" in refused(capsys, "shape", "--like", "GPT-3")
+
+
+def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
+    command = ("plot", saved(runs()), "--law", "chinchilla", *COLUMNS, "--format", "svg")
+    code, out, _ = vitscale(capsys, *command, "--out", tmp_path / "drawn", "--json")
+    told = json.loads(out)
+    assert code == 0 and not told["not_drawn"]
+    assert [each["figure"] for each in told["written"]] == ["allocation", "backtest"]
+    assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
