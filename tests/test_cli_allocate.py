@@ -174,15 +174,13 @@ def test_which_runs_lie_on_the_frontier(capsys, saved, tmp_path):
     command = ("frontier", saved(frame), "--error", "val_loss", "--model", "name")
     code, out, _ = vitscale(capsys, *command, "--resamples", 0, "--out", on, "--json")
     told = json.loads(out)["points"]
-    better = [
-        frame["name"][k]
-        for k in range(len(frame))
-        if not (
-            (frame["train_flops"] <= frame["train_flops"][k])
-            & (frame["val_loss"] < frame["val_loss"][k])
-        ).any()
-    ]
-    assert code == 0 and {point["model"] for point in told} == set(better)
+    pairs = [*zip(frame["name"], frame["train_flops"], frame["val_loss"], strict=True)]
+    better = {
+        name
+        for name, spent, lost in pairs
+        if not any(other <= spent and less < lost for _, other, less in pairs)
+    }
+    assert code == 0 and {point["model"] for point in told} == better
     assert pd.read_csv(on).to_dict("records") == told
     assert all(f"run {point['row'] - 1}" == point["model"] for point in told)
     assert "call it" in refused(capsys, *command, "--out", tmp_path / "on.json")

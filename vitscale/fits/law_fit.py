@@ -306,7 +306,7 @@ def _intervals(
     for name, (low, high) in ends.items():
         if not exact and high - low <= _NO_WIDTH * abs(float(best[name][0])):
             # Noisy points leave no parameter without width: the search for an end could not move at all.
-            ends[name] = (0.0, math.inf)
+            ends[name] = np.array([0.0, math.inf])
     return {
         name: Interval(
             estimate=float(value[0]),
