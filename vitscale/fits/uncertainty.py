@@ -47,6 +47,13 @@ X_REACH = 32.0
 PARAMETER_REACH = 1e6
 
 _NEAREST = 0.7  # of the way to where the linearised law would end the interval
+_SHOWN_AT = (
+    0.35,
+    0.7,
+    1.3,
+    1.6,
+    1.9,
+)  # signed roots, in those that end the interval, that are drawn too
 _DRAWN = 120  # points of a profile as it is drawn
 
 
@@ -85,7 +92,9 @@ def exponent_interval(
     cuts = cut * scale[None]
     curve = refine(root, curve, cuts)
     interval = _interval(best.law.s, crossings(curve, cuts)[0], level, method)
-    return interval, _profile(curve, cut, scale, arm.dof)
+    # For the eye: the law is evaluated between the points that the search needed, once the ends are known.
+    shown = refine(root, curve, np.concatenate([share * cuts for share in _SHOWN_AT]))
+    return interval, _profile(shown, cut, scale, arm.dof)
 
 
 def optimum_interval(

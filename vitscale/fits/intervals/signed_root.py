@@ -72,9 +72,16 @@ def trace(
     return Curve(log_value=log_value, root=root(np.exp(log_value)))
 
 
-def refine(root: Root, curve: Curve, cut: Float[np.ndarray, "targets 2"]) -> Curve:
-    """The curve with one more point on each side, where it seems to pass -cut[0] and cut[1]."""
-    extra = crossings(curve, cut)
+def refine(root: Root, curve: Curve, cut: Float[np.ndarray, "cuts 2"]) -> Curve:
+    """The curve with one more point on each side, where it seems to pass -cut[0] and cut[1].
+
+    `cut`: a row for each target, or several rows for a single one.
+    """
+    targets = len(curve.log_value)
+    if targets == 1:
+        extra = np.concatenate([crossings(curve, row[None]) for row in cut], axis=1)
+    else:
+        extra = crossings(curve, cut)
     middle = curve.log_value.mean(axis=1, keepdims=True)
     extra = np.where(np.isfinite(extra), extra, middle)
     log_value = np.concatenate([curve.log_value, extra], axis=1)

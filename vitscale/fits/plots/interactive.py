@@ -89,7 +89,7 @@ def star_figure(
     for column, arm in enumerate(arms.values(), 1):
         sizes = np.unique(arm["x"].to_numpy(float))
         ticks = {"tickvals": sizes.tolist(), "ticktext": [f"{size:g}" for size in sizes]}
-        figure.update_xaxes(**ticks, minor_ticks="", row=1, col=column)
+        figure.update_xaxes(**ticks, minor_ticks="", tickangle=0, row=1, col=column)
     figure.update_yaxes(title_text=label, row=1, col=1)
     return _finished(figure, "Error against size: measured (points) and eq. (2) as fitted (lines)")
 
