@@ -293,7 +293,10 @@ def _intervals(
         p, q = bootstrap_law(fitted, cluster=cluster, resamples=resamples, seed=seed)
         draws = _raw(law, p, q, scales, log_scale)
         tail = (1 - level) / 2
-        ends = {name: np.quantile(values, [tail, 1 - tail]) for name, values in draws.items()}
+        ends = {
+            name: (float(np.quantile(values, tail)), float(np.quantile(values, 1 - tail)))
+            for name, values in draws.items()
+        }
         method = "bootstrap (clusters)" if cluster is not None else "bootstrap (points)"
     else:
         found = profile_intervals(fitted, scales, level=level)
@@ -306,7 +309,7 @@ def _intervals(
     for name, (low, high) in ends.items():
         if not exact and high - low <= _NO_WIDTH * abs(float(best[name][0])):
             # Noisy points leave no parameter without width: the search for an end could not move at all.
-            ends[name] = np.array([0.0, math.inf])
+            ends[name] = (0.0, math.inf)
     return {
         name: Interval(
             estimate=float(value[0]),
