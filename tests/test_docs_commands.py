@@ -14,7 +14,7 @@ BLOCKS = [block for page in PAGES.values() for block in doc_blocks.blocks(page)]
 # Pages whose blocks are all run by another test: they need other packages, or go on from one another.
 ELSEWHERE = {
     "docs/emit.md": "tests/interop/test_emit_page.py",
-    "docs/python.md": "tests/test_names.py",
+    "docs/python.md": "tests/test_python_names.py",
 }
 TO_RUN = [
     name
