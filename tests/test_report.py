@@ -148,7 +148,7 @@ def test_the_commands_make_the_report_again(report, store, capsys, tmp_path, mon
     )
 
 
-def test_a_table_of_ones_own(capsys, tmp_path):
+def test_a_table_of_ones_own(capsys, tmp_path, monkeypatch):
     out = tmp_path / "own.html"
     code, printed, _ = vitscale(
         capsys,
@@ -159,6 +159,10 @@ def test_a_table_of_ones_own(capsys, tmp_path):
     assert code == 0 and said["written"] == str(out)
     page = Text(out.read_text(encoding="utf-8"))
     assert said["headline"] in page.text
+    fits = re.search(r"(vitscale fit .*? --out fit.json)", page.text)
+    assert fits is not None
+    monkeypatch.chdir(tmp_path)
+    assert vitscale(capsys, *shlex.split(fits[1])[1:])[0] == 0
     assert hashlib.sha256(STAR.read_bytes()).hexdigest() in page.text
 
 

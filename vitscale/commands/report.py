@@ -10,7 +10,7 @@ from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
-from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
+from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
 
 if TYPE_CHECKING:
     from vitscale.report.page import Page
@@ -104,7 +104,7 @@ def run_report(command: Report) -> int:
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)
     page = star_page(
-        read_star_source(command.source, frame, fit_file, table),
+        read_star_source(command.source, frame, fit_file, table, given_columns(command)),
         flops=flops,
         backtest=backtest,
         price=command.price,

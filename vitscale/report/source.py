@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +21,7 @@ class StarSource:
     - `name`: what the user called it. `table`: the star, as it was fitted.
     - `rows`: all rows of its store; None where it is a table of one's own.
     - `plans`: texts of the plans that the store was filled by.
-    - `sha256`: of the measurements.
+    - `sha256`: of the measurements. `columns`: flags that say where the table holds what.
     - `commands`: to make the report again, with what each does, where it is not by name.
     - `compare`: shapes to show beside the answer, by name, each with its training FLOPs.
     """
@@ -32,16 +32,27 @@ class StarSource:
     sha256: str
     rows: pd.DataFrame | None = None
     plans: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     compare: Mapping[str, tuple[Shape, float]] = dataclasses.field(default_factory=dict)
 
 
 def read_star_source(
-    name: str, frame: pd.DataFrame, fit_file: FitFile, table: pd.DataFrame
+    name: str,
+    frame: pd.DataFrame,
+    fit_file: FitFile,
+    table: pd.DataFrame,
+    columns: Sequence[str] = (),
 ) -> StarSource:
-    """What `name` holds beside the rows in `frame`, with their fit."""
+    """What `name` holds beside the rows in `frame`, with their fit; `columns` as in `StarSource`."""
     if not is_store(frame):
-        return StarSource(name=name, fit_file=fit_file, table=table, sha256=file_sha256(Path(name)))
+        return StarSource(
+            name=name,
+            fit_file=fit_file,
+            table=table,
+            sha256=file_sha256(Path(name)),
+            columns=tuple(columns),
+        )
     known = is_remote(name) or (Path(name) / "store.json").exists()
     return StarSource(
         name=name,
@@ -50,6 +61,7 @@ def read_star_source(
         sha256=rows_sha256(frame),
         rows=frame,
         plans=tuple(Store.open(name).recorded_plans()) if known else (),
+        columns=tuple(columns),
     )
 
 

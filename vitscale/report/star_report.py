@@ -1,6 +1,7 @@
 """What a report says of a star: the shape for a budget, and everything that speaks for or against it."""
 
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -239,16 +240,17 @@ def _commands(
     if source.commands:
         return source.commands
     where = shlex.quote(source.name)
+    columns = "".join(f" {shlex.quote(word)}" for word in source.columns)
     found = []
     if source.plans:
-        kind = "grid" if "[grid]" in source.plans[0] else "star"
+        kind = tomllib.loads(source.plans[0])["sweep"]["kind"]
         found.append(
             (
                 f"vitscale sweep {kind} plan.toml --store {where}",
                 "Train it (again), from a plan below saved as plan.toml; what is measured is not trained again.",
             )
         )
-    found.append((f"vitscale fit {where} --out fit.json", "Fit the laws."))
+    found.append((f"vitscale fit {where}{columns} --out fit.json", "Fit the laws."))
     if budget is not None and shaped:
         found.append(
             (
@@ -258,7 +260,10 @@ def _commands(
         )
     if budget is not None:
         found.append(
-            (f"vitscale report {where} --flops {power(budget)} --out report.html", "This report.")
+            (
+                f"vitscale report {where}{columns} --flops {power(budget)} --out report.html",
+                "This report.",
+            )
         )
     if source.rows is not None:
         spent = total(runs_of(source.rows), "spent_flops")
