@@ -107,7 +107,8 @@ def _summary(status: "StoreStatus") -> str:
         counts.append(f"{counted(status.losses, 'attempt')} lost to machines")
     counts.append(f"{status.spent_flops:.3g} training FLOPs so far")
     if status.left_flops:
-        counts.append(f"{status.left_flops:.3g} left")
+        part = status.spent_flops / (status.spent_flops + status.left_flops)
+        counts.append(f"{status.left_flops:.3g} left ({100 * part:.2g}% of the work is done)")
     if status.eta_seconds is not None:
         counts.append(f"ETA {clock(status.eta_seconds)} of training alone")
     return ", ".join(counts)
