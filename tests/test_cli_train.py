@@ -131,8 +131,11 @@ def test_asked_to_go_it_saves_and_exits_75_and_goes_on(tmp_path):
 
 def test_what_cannot_be_trained_is_refused_in_words(tmp_path, arrays):
     store = ("--store", tmp_path / "store")
-    assert "image_size=8 is smaller than patch=16" in refused(
+    assert "data='glyphs' has images of 16 pixels" in refused(
         "train", "S/16", *store, "--examples", 1e6, "--set", "image_size=8"
+    )
+    assert "image_size=16 is smaller than patch=32" in refused(
+        "train", "S/32", *store, "--examples", 1e6
     )
     assert "--recipe has no key 'glyph'; did you mean 'glyphs'?" in refused(
         "train", TINY, *store, "--examples", 1e6, "--recipe", "glyph"

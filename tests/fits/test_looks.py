@@ -20,6 +20,9 @@ from vitscale.fits.rule import SOVIT_X0, flops_like, rule_from_fit
 from vitscale.fits.shape_law import fit_star
 from vitscale.scaling.shape import named_shape
 
+# As it is imported, colour has numpy print twelve digits; files of other tests are to have them all.
+np.set_printoptions(legacy=False)
+
 THEMES = ("light", "dark")
 VISIONS = (None, "Protanomaly", "Deuteranomaly")
 

@@ -279,7 +279,7 @@ def test_shape_says_what_is_not_identified(figures, without_center):
     s = without_center.dimensions["width"].s
     weight = 1 / 3  # compute is shared by three dimensions
     ends = f"[{s.low * weight:.3f}, {s.high * weight:.3f}]"
-    assert titles[0] == f"optimal width ∝\ncompute$^{{{s.estimate * weight:.3f}}}$ {ends} (s/3)"
+    assert titles[0] == f"optimal width ∝ compute$^{{s/3}}$\ns/3 = {s.estimate * weight:.3f} {ends}"
     published = [text.get_text() for text in figures["shape, published"].legends[0].get_texts()]
     assert not any("interval" in label or "extrapolated" in label for label in published)
 

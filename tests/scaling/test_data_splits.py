@@ -85,7 +85,7 @@ def test_the_split_to_measure_on_is_found(splits, chosen):
         ),
         (
             "validation",
-            r"splits are train \(10\), test \(4\); name one of them, or keep .*'train\[99%:\]'",
+            r"splits are train \(10\), test \(4\); name one of them, or keep .*'train\[90%:\]'",
         ),
         ("train[1:2:3]", r"'train\[1:2:3\]' is not a split or a slice of one; write \"train\""),
         ("train[:0%]", r"'train\[:0%\]' of data='tfds:birds' is empty: 'train' has 10 examples"),
@@ -99,5 +99,5 @@ def test_other_words_are_refused(text, message):
 
 
 def test_a_set_of_one_split_is_to_be_cut_in_two():
-    with pytest.raises(ValueError, match=r"neither a validation nor a test split.*'train\[99%:\]'"):
+    with pytest.raises(ValueError, match=r"neither a validation nor a test split.*'train\[90%:\]'"):
         evaluation_split(stored(train=10))

@@ -154,8 +154,8 @@ def _growth(rule: Rule, name: str) -> str:
     s, weight = rule.exponents[name], rule.weights[name]
     known = s.low > 0 and np.isfinite(s.high) and s.low < s.high
     interval = f" [{s.low * weight:.3f}, {s.high * weight:.3f}]" if known else ""
-    share = f" (s/{1 / weight:.3g})" if weight < 1 else ""
-    return f" ∝\ncompute$^{{{s.estimate * weight:.3f}}}${interval}{share}"
+    share = f"s/{1 / weight:.3g}" if weight < 1 else "s"
+    return f" ∝ compute$^{{{share}}}$\n{share} = {s.estimate * weight:.3f}{interval}"
 
 
 def _mark(axes: Axes, compute: float, size: float, marker: str) -> None:
