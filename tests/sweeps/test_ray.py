@@ -27,7 +27,7 @@ def store(tmp_path) -> Store:
     return Store.open(tmp_path / "store", create=True)
 
 
-def wait_until(condition, seconds: float = 120.0) -> None:
+def wait_until(condition, seconds: float = 300.0) -> None:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds
