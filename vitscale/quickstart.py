@@ -99,20 +99,24 @@ def quickstart(
         say(f"no rule: {error}")
     else:
         assert measured is not None  # a store counts in train_flops
-        answers = [
-            answer(
-                rule,
-                times * measured,
-                fit_file.setting,
-                measured_flops=measured,
-                fit=fit_file.fit,
-            )
-            for times in BUDGETS
-        ]
-        emitted = emit_answer(answers[0], ["all"], folder / "shape")
-        written += emitted.paths
-        for note in emitted.notes:
-            say(note)
+        for times in BUDGETS:
+            try:
+                found = answer(
+                    rule,
+                    times * measured,
+                    fit_file.setting,
+                    measured_flops=measured,
+                    fit=fit_file.fit,
+                )
+            except ValueError as error:  # sizes this small may come out below one
+                say(f"no shape for {times:g} times the compute measured: {error}")
+                continue
+            answers.append(found)
+        if answers:
+            emitted = emit_answer(answers[0], ["all"], folder / "shape")
+            written += emitted.paths
+            for note in emitted.notes:
+                say(note)
         figure = plots.optimal_shape_figure(rule, fit_file.fit)
         written.append(plots.save(figure, folder / "figures" / "optimal_shape.png"))
     written += _draw(fit_file, table, frame, folder / "figures")

@@ -47,7 +47,12 @@ def star_page(
     budget = flops if flops is not None else 10 * measured if measured else None
     found = None
     if rule is not None and budget is not None:
-        found = answer(rule, budget, source.fit_file.setting, measured_flops=measured, fit=fit)
+        try:
+            found = answer(rule, budget, source.fit_file.setting, measured_flops=measured, fit=fit)
+        except ValueError as error:
+            if flops is not None:
+                raise
+            why_not = str(error)  # the usual budget may be too small for a model of any size
     say("drawing the figures")
     pictures = tuple(star_pictures(source, rule, found, backtest))
     parts = {
