@@ -156,14 +156,7 @@ def law_lines(fit: LawFit, *, target: str) -> list[str]:
         f"  from {law.source}",
         "",
     ]
-    rows = []
-    for name, value in fit.parameters.items():
-        interval = fit.intervals.get(name)
-        rows.append((name, f"{value:.4g}" if interval is None else _law_interval(interval)))
-    lines += aligned(rows)
-    if fit.intervals:
-        first = next(iter(fit.intervals.values()))
-        lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
+    lines += _parameter_lines(fit)
     lines.append(
         f"  {fit.n} points, rms {100 * fit.rms:.2g}%, objective {fit.objective:.6g}; "
         f"{fit.starts_agreed} of {fit.starts} starts ended there"
@@ -188,14 +181,7 @@ def frontier_lines(
         f"  from {law.source}",
         "",
     ]
-    rows = []
-    for name, value in fit.parameters.items():
-        interval = fit.intervals.get(name)
-        rows.append((name, f"{value:.4g}" if interval is None else _law_interval(interval)))
-    lines += aligned(rows)
-    if fit.intervals:
-        first = next(iter(fit.intervals.values()))
-        lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
+    lines += _parameter_lines(fit)
     if not fit.converged:
         lines.append("  caution: the fit stopped before it met its tolerance; treat it as rough")
     if fit.rms > _POOR_RMS:
@@ -243,6 +229,19 @@ def allocation_lines(found: Allocation, *, target: str) -> list[str]:
 def _allocated(interval: Interval) -> str:
     """As `show_interval`, and the number alone where no interval was asked for."""
     return f"{interval.estimate:.4g}" if interval.method == "none" else show_interval(interval)
+
+
+def _parameter_lines(fit: LawFit | FrontierFit) -> list[str]:
+    """The parameters of a law, with their intervals where they have some."""
+    rows = []
+    for name, value in fit.parameters.items():
+        interval = fit.intervals.get(name)
+        rows.append((name, f"{value:.4g}" if interval is None else _law_interval(interval)))
+    lines = aligned(rows)
+    if fit.intervals:
+        first = next(iter(fit.intervals.values()))
+        lines.append(f"  with {100 * first.level:g}% intervals ({first.method})")
+    return lines
 
 
 def _law_interval(interval: Interval) -> str:

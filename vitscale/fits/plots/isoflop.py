@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vitscale.fits.intervals.interval import Interval
 from vitscale.fits.isoflop import read_at
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
+from vitscale.fits.plots.marks import draw_optimum
 from vitscale.fits.plots.star import arms_of, largest_error
 from vitscale.fits.star_fit import DimensionFit, StarFit
 
@@ -122,33 +122,8 @@ def _draw_optimum(
     """The diamond and its interval; the sizes that are to be in view."""
     error = float(fit.law.error(best, level))
     low, high = style.lengthen(float(sizes[0]), float(sizes[-1]), _REACH)
-    ends: list[float] = []
-    interval = fit.x_star_at(level)
-    if interval is not None and _closed(interval):
-        ends = [interval.low, interval.high]
-        axes.plot(
-            ends,
-            [error] * 2,
-            "|-",
-            color=palette().ink,
-            linewidth=points(0.9),
-            markersize=points(5),
-            zorder=4,
-        )
-    axes.plot(
-        [best],
-        [error],
-        "D",
-        color=color,
-        markeredgecolor=palette().ink,
-        markersize=points(5),
-        zorder=5,
-    )
+    ends = draw_optimum(axes, best, error, fit.x_star_at(level), color)
     return [min(max(value, low), high) for value in (best, *ends)]
-
-
-def _closed(interval: Interval) -> bool:
-    return interval.low > 0 and np.isfinite(interval.high)
 
 
 def _legend(fit: StarFit, levels: Sequence[float], colors: Sequence[str]) -> list[Artist]:

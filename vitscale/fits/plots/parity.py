@@ -15,6 +15,7 @@ from vitscale.fits.columns import series
 from vitscale.fits.intervals.correlation import VarianceComponents
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
+from vitscale.fits.plots.marks import draw_measurements
 from vitscale.fits.plots.star import arms_of, largest_error
 from vitscale.fits.star_fit import StarFit
 
@@ -63,20 +64,10 @@ def _draw(upper: Axes, lower: Axes, arm: pd.DataFrame, fit: StarFit, name: str) 
     ends, width = np.array([low, high]), _SIGMAS * noise_sd(dimension.noise)
     color = palette().dimension(name)
     center = series(arm, "is_center").to_numpy(bool)
-    fill = color if fit.include_center else palette().background
     off = 100 * (predicted / measured - 1)
     for axes, y, right in ((upper, predicted, ends), (lower, off, np.zeros(2))):
         axes.plot(ends, right, color=palette().ink, linewidth=points(0.8), zorder=1)
-        axes.plot(measured[~center], y[~center], "o", color=color, markersize=points(3.6), zorder=3)
-        axes.plot(
-            measured[center],
-            y[center],
-            "*",
-            color=color,
-            markerfacecolor=fill,
-            markersize=points(8),
-            zorder=3,
-        )
+        draw_measurements(axes, measured, y, center, color, center_fitted=fit.include_center)
         style.faint_grid(axes)
     band: dict[str, Any] = {"color": color, "alpha": 0.18, "linewidth": 0, "zorder": 0.5}
     upper.fill_between(ends, ends * (1 - width), ends * (1 + width), **band)

@@ -15,8 +15,8 @@ from vitscale.fits.columns import series, where
 from vitscale.fits.durations import LengthCurve, length_curve, training_lengths
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette, points
+from vitscale.fits.plots.marks import draw_measurements, draw_optimum
 from vitscale.fits.star_fit import DimensionFit, StarFit
-from vitscale.fits.uncertainty import Interval
 
 _LINE_POINTS = 120
 
@@ -129,18 +129,8 @@ def _draw_points(
     x, error = rows["x"].to_numpy(float), rows["error"].to_numpy(float)
     residual = 100 * (error / fit.law.error(x, rows["compute"].to_numpy(float)) - 1)
     center = rows["is_center"].to_numpy(bool)
-    fill = color if center_fitted else palette().background
     for axes, y in ((upper, error), (lower, residual)):
-        axes.plot(x[~center], y[~center], "o", color=color, markersize=points(3.6), zorder=3)
-        axes.plot(
-            x[center],
-            y[center],
-            "*",
-            color=color,
-            markerfacecolor=fill,
-            markersize=points(8),
-            zorder=3,
-        )
+        draw_measurements(axes, x, y, center, color, center_fitted=center_fitted)
 
 
 def _draw_law(
@@ -160,41 +150,10 @@ def _draw_law(
         return []
     t = float(curve.compute(np.array([best]))[0])
     error = float(fit.law.error(best, t))
-    interval = fit.x_star_at(t)
-    _draw_optimum(upper, best, error, interval, color)
-    ends = [interval.low, interval.high] if interval and _closed(interval) else []
+    ends = draw_optimum(upper, best, error, fit.x_star_at(t), color)
     # A very wide interval must not squeeze the data into a corner.
     low, high = style.lengthen(float(curve.x[0]), float(curve.x[-1]), 3)
     return [min(max(value, low), high) for value in (best, *ends)]
-
-
-def _draw_optimum(
-    upper: Axes, x: float, error: float, interval: Interval | None, color: str
-) -> None:
-    if interval and _closed(interval):
-        ends = [interval.low, interval.high]
-        upper.plot(
-            ends,
-            [error] * 2,
-            "|-",
-            color=palette().ink,
-            linewidth=points(0.9),
-            markersize=points(5),
-            zorder=4,
-        )
-    upper.plot(
-        [x],
-        [error],
-        "D",
-        color=color,
-        markeredgecolor=palette().ink,
-        markersize=points(5),
-        zorder=5,
-    )
-
-
-def _closed(interval: Interval) -> bool:
-    return interval.low > 0 and np.isfinite(interval.high)
 
 
 def _error_axes(panels: Sequence[Axes], arms: list[pd.DataFrame]) -> None:
