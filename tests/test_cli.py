@@ -11,67 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import refused, vitscale
+from report_samples import RECIPE, measured_store
 
 from vitscale import cli
 from vitscale.fits.datasets import load_sovit_star, path
-from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
 from vitscale.sweeps.config import plan_to_toml, read_plan
-from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine
-from vitscale.sweeps.plan import GridSweep, Plan, StarSweep
+from vitscale.sweeps.plan import GridSweep, Plan
 from vitscale.sweeps.presets import preset
-from vitscale.sweeps.run import run as run_plan
 from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
 STAR_FLAGS = ["--x", "x", "--dimension", "dimension", "--compute", "forward_gflops"]
 
-RECIPE = Recipe(
-    data="glyphs",
-    image_size=16,
-    channels=1,
-    batch_size=64,
-    learning_rate=1e-3,
-    warmup_steps=10,
-    cooldown_steps=100,
-)
-
-
-def small_law(shape: Shape, examples: int) -> float:
-    """A world with an optimum in every dimension: eq. (2) three times over."""
-    t = shape.forward_flops(image_size=16, channels=1) * examples / 1e9
-    tall = 1.5 * shape.width**-0.9 + 0.10 * shape.depth**-0.7 + 0.3 * shape.mlp_dim**-0.8
-    wide = 0.012 * shape.width**0.8 + 0.09 * shape.depth**0.8 + 0.004 * shape.mlp_dim**0.7
-    return 0.08 + tall + (1.5 * wide + 0.4) * t**-0.5
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     """A star and a grid, measured by a known law with 0.3% noise."""
-    center = Shape(width=64, depth=12, mlp_dim=256, heads=16, patch=4)
-    star = StarSweep(
-        center=center,
-        arms={"width": (8, 16, 24, 32), "depth": (1, 2, 4, 6), "mlp_dim": (8, 16, 32, 64)},
-        recipe=RECIPE,
-        durations=(64 * 400, 64 * 1600, 64 * 6400),
-        head_dim=4,
-    )
-    grid = GridSweep(
-        widths=(12, 16, 24, 32),
-        depths=(1, 2, 3, 4),
-        mlp_dims=(16, 32, 48, 64),
-        patch=4,
-        recipe=RECIPE,
-        durations=(64 * 200, 64 * 800, 64 * 3200),
-        head_dim=4,
-    )
-    store = Store.open(tmp_path_factory.mktemp("cli") / "store", create=True)
-    engine = SimulatedEngine(
-        lambda trial, examples: small_law(trial.shape, examples), noise=Noise(own=0.003, seed=1)
-    )
-    for name, sweep in (("star", star), ("grid", grid)):
-        assert run_plan(Plan(name=name, sweep=sweep), engine, store).complete
-    return store.path
+    return measured_store(tmp_path_factory.mktemp("cli") / "store")
 
 
 class TestFit:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from report_samples import RECIPE
 
 from vitscale import cli
 from vitscale.drawing import FIGURES, PAGES, Columns, Material, cost_table
 from vitscale.fits.datasets import path
 from vitscale.fits.plots.looks import Look
-from vitscale.scaling.recipe import Recipe
 from vitscale.scaling.shape import Shape
 from vitscale.sources import read_source, store_of
 from vitscale.sweeps.engines.simulated import Noise, SimulatedEngine, small_law
@@ -29,15 +29,7 @@ PLAN = Plan(
     sweep=StarSweep(
         center=Shape(width=64, depth=12, mlp_dim=256, heads=16, patch=4),
         arms={"width": (8, 16, 24, 32), "depth": (1, 2, 4, 6), "mlp_dim": (8, 16, 32, 64)},
-        recipe=Recipe(
-            data="glyphs",
-            image_size=16,
-            channels=1,
-            batch_size=64,
-            learning_rate=1e-3,
-            warmup_steps=10,
-            cooldown_steps=100,
-        ),
+        recipe=RECIPE,
         durations=(64 * 400, 64 * 1600, 64 * 6400),
         head_dim=4,
     ),

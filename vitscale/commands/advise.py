@@ -10,10 +10,11 @@ from tyro.conf import Positional, arg
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.saying import working
+from vitscale.commands.star_source import COLUMN_GROUPS, TABLE_COLUMNS, Columns
 
 
-@dataclasses.dataclass(frozen=True)
-class Advise:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Advise(Columns):
     """Which trials to run next, so that the intervals of the exponents shrink most per FLOP.
 
     SOURCE is a store, or a table of a star as `vitscale fit` takes it. The plan that --out writes
@@ -25,16 +26,7 @@ class Advise:
     """
 
     groups: ClassVar[Groups] = {
-        "Rows of a store": ("metric", "recipe"),
-        "Columns of a table": (
-            "x",
-            "dimension",
-            "compute",
-            "error",
-            "is_center",
-            "model",
-            "flops_per_unit",
-        ),
+        **COLUMN_GROUPS,
     }
 
     source: Positional[str]
@@ -52,29 +44,12 @@ class Advise:
     """Write the plan here as TOML, for `vitscale sweep star`."""
     level: float = 0.95
     """Probability of the intervals."""
-    x: str | None = None
-    """Column of sizes (default: x)."""
-    dimension: str | None = None
-    """Column that names the dimension of each row (default: dimension)."""
-    compute: str | None = None
-    """Column of compute: train_flops, forward_flops, forward_gflops, or any other unit."""
     error: str | None = None
     """Column of errors or losses (default: error)."""
-    is_center: str | None = None
-    """Column of 0 and 1 that marks the centre of the star (default: is_center)."""
-    model: str | None = None
-    """Column that tells trained networks apart (default: same size and seed is one network)."""
-    flops_per_unit: float | None = None
-    """Training FLOPs in one unit of the compute column, where its name does not say."""
-    metric: str | None = None
-    """In a store: which metric to fit."""
     recipe: str | None = None
     """In a store: which recipe_id to go on with, where there are several."""
     json: bool = False
     """Print one JSON object instead of text."""
-
-
-_COLUMNS = ("x", "dimension", "compute", "error", "is_center", "model", "flops_per_unit")
 
 
 def run(command: Advise) -> int:
@@ -87,7 +62,7 @@ def run(command: Advise) -> int:
         advice, plan = advise_path(
             command.source,
             command.budget,
-            columns={name: getattr(command, name) for name in _COLUMNS},
+            columns={name: getattr(command, name) for name in TABLE_COLUMNS},
             metric=command.metric,
             recipe=command.recipe,
             at_flops=command.at_flops,

@@ -36,9 +36,9 @@ class Columns:
 
 
 _OF_A_STORE = ("metric", "recipe")
-_OF_A_TABLE = tuple(f.name for f in dataclasses.fields(Columns) if f.name not in _OF_A_STORE)
+TABLE_COLUMNS = tuple(f.name for f in dataclasses.fields(Columns) if f.name not in _OF_A_STORE)
 
-COLUMN_GROUPS: Groups = {"Rows of a store": _OF_A_STORE, "Columns of a table": _OF_A_TABLE}
+COLUMN_GROUPS: Groups = {"Rows of a store": _OF_A_STORE, "Columns of a table": TABLE_COLUMNS}
 """Their headings in helps."""
 
 
@@ -53,7 +53,7 @@ def fit_source(
     from vitscale.fits.frame_fit import fit_frame
     from vitscale.fits.store_tables import is_store
 
-    mapped = {key: getattr(columns, key) for key in _OF_A_TABLE}
+    mapped = {key: getattr(columns, key) for key in TABLE_COLUMNS}
     if is_store(frame):
         given = [_flag(key) for key, value in mapped.items() if value is not None]
         if given:
