@@ -1,6 +1,9 @@
-"""The engine that a command line asks for."""
+"""The engine that a command line asks for, and the flags that ask for it."""
 
-from typing import TYPE_CHECKING, Literal, Protocol
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from vitscale.commands.options import Groups
 
 if TYPE_CHECKING:
     from vitscale.scaling.execution import Execution
@@ -10,35 +13,43 @@ if TYPE_CHECKING:
 EngineName = Literal["local", "ray"]
 
 
-class AskedHere(Protocol):
-    """The flags of processes on this machine."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Worker processes on this machine: fields of every command that trains the trials of a plan."""
 
-    @property
-    def workers(self) -> int | None: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def pack(self) -> int: ...
-    @property
-    def checkpoint_seconds(self) -> float: ...
-
-
-class Asked(AskedHere, Protocol):
-    """The flags that say where trials run."""
-
-    @property
-    def engine(self) -> EngineName: ...
-    @property
-    def address(self) -> str | None: ...
-    @property
-    def hosts(self) -> int: ...
-    @property
-    def gpus(self) -> int: ...
-    @property
-    def tpu(self) -> str | None: ...
+    workers: int | None = None
+    """Worker processes; by default one for each accelerator or core."""
+    threads: int = 1
+    """Threads of each worker, on CPU."""
+    pack: int = 1
+    """Trials that a worker trains together, where they differ in seed and learning rate alone: for
+    nets too small to fill an accelerator."""
+    checkpoint_seconds: float = 20.0
+    """What a kill may cost: training is saved this often."""
 
 
-def engine_for(command: Asked, execution: "Execution | None" = None) -> "LocalEngine | RayEngine":
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Engines(Processes):
+    """Where trials run: fields of the commands that take an engine."""
+
+    engine: EngineName = "local"
+    """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
+    address: str | None = None
+    """Of the Ray cluster: auto (default), HOST:PORT, or local to start one here."""
+    hosts: int = 1
+    """With Ray: machines that train each trial together."""
+    gpus: int = 0
+    """With Ray: GPUs of each of them for each trial."""
+    tpu: str | None = None
+    """With Ray: the TPU slice for each trial, as VERSION:TOPOLOGY (v6e:4x4)."""
+
+
+PROCESS_GROUP: Groups = {"Workers": tuple(f.name for f in dataclasses.fields(Processes))}
+CLUSTER_GROUP: Groups = {"On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu")}
+"""Their headings in helps."""
+
+
+def engine_for(command: Engines, execution: "Execution | None" = None) -> "LocalEngine | RayEngine":
     """Worker processes on this machine, or crews on a Ray cluster.
 
     Raises `ValueError` where the flags do not go together, or as `RayEngine`.
@@ -61,7 +72,7 @@ def engine_for(command: Asked, execution: "Execution | None" = None) -> "LocalEn
     return local_engine(command, execution)
 
 
-def local_engine(command: AskedHere, execution: "Execution | None" = None) -> "LocalEngine":
+def local_engine(command: Processes, execution: "Execution | None" = None) -> "LocalEngine":
     """Worker processes on this machine."""
     from vitscale.sweeps.engines.local import LocalEngine
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
-from vitscale.commands.engines import EngineName
+from vitscale.commands.engines import CLUSTER_GROUP, PROCESS_GROUP, Engines
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output, print_json
 from vitscale.commands.saying import log, note, quiet
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(Engines):
     """Plan or run a sweep: a star through a large centre, a grid of small shapes, or a star that buys its
     own further trials.
 
@@ -48,9 +48,9 @@ class Sweep:
         "Where to stop": ("max_flops", "max_hours"),
         "With auto": ("budget", "target", "compute", "rounds"),
         "Sizes beyond the edge": ("extend", "extend_rounds", "metric"),
-        "Workers": ("workers", "threads", "pack", "checkpoint_seconds"),
+        **PROCESS_GROUP,
         "The training step": ("layout", "remat", "micro_batches"),
-        "On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu"),
+        **CLUSTER_GROUP,
     }
 
     kind: Positional[Literal["star", "grid", "auto"]]
@@ -80,31 +80,12 @@ class Sweep:
     """Train a few seconds to estimate how long the plan takes on this machine."""
     toml: bool = False
     """Print the plan as a TOML file and stop."""
-    engine: EngineName = "local"
-    """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
-    address: str | None = None
-    """Of the Ray cluster: auto (default), HOST:PORT, or local to start one here."""
-    hosts: int = 1
-    """With Ray: machines that train each trial together."""
-    gpus: int = 0
-    """With Ray: GPUs of each of them for each trial."""
-    tpu: str | None = None
-    """With Ray: the TPU slice for each trial, as VERSION:TOPOLOGY (v6e:4x4)."""
-    workers: int | None = None
-    """Worker processes; by default one for each accelerator or core."""
-    threads: int = 1
-    """Threads of each worker, on CPU."""
-    pack: int = 1
-    """Trials that a worker trains together, where they differ in seed and learning rate alone: for
-    nets too small to fill an accelerator."""
     layout: Literal["auto", "unrolled", "scanned"] = "auto"
     """Blocks unrolled, or scanned so that compile time does not grow with depth."""
     remat: Literal["none", "dots", "full"] = "none"
     """What the backward pass computes again to save memory: nothing, all but matrix products, all."""
     micro_batches: int = 1
     """Parts in which each batch is worked off, to fit the memory."""
-    checkpoint_seconds: float = 20.0
-    """What a kill may cost: training is saved this often."""
     max_flops: float | None = None
     """Start no trial beyond so many training FLOPs of this run; the same command goes on later."""
     max_hours: float | None = None

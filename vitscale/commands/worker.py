@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tyro.conf import Positional
 
-from vitscale.commands.engines import EngineName
+from vitscale.commands.engines import CLUSTER_GROUP, PROCESS_GROUP, Engines, Processes
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.saying import note, quiet
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Worker:
+class Worker(Processes):
     """Train what the plans of a store lack, beside any number of other workers on any machines.
 
     Start as many as you like, with the same command everywhere (SLURM arrays, Kubernetes Jobs, ssh): each
@@ -36,21 +36,13 @@ class Worker:
 
     groups: ClassVar[Groups] = {
         "Until when": ("follow", "max_hours"),
-        "Processes": ("workers", "threads", "pack", "checkpoint_seconds"),
+        **PROCESS_GROUP,
     }
 
     store: Positional[str]
     """Folder that all machines see, or s3://bucket/prefix, gs://..."""
     plan: tuple[str, ...] = ()
     """Names of the plans to work on (default: all that the store has)."""
-    workers: int | None = None
-    """Processes on this machine; by default one for each accelerator or core."""
-    threads: int = 1
-    """Threads of each process, on CPU."""
-    pack: int = 1
-    """Trials that a process trains together, where they differ in seed and learning rate alone."""
-    checkpoint_seconds: float = 20.0
-    """What a kill may cost: training is saved this often."""
     follow: bool = False
     """Wait for new plans when all is done."""
     max_hours: float | None = None
@@ -63,7 +55,7 @@ class Worker:
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume:
+class Resume(Engines):
     """Train what failed, was cancelled or is missing of the plans of a store, and nothing else.
 
     Examples:  vitscale resume runs/laptop
@@ -71,8 +63,8 @@ class Resume:
     """
 
     groups: ClassVar[Groups] = {
-        "Processes": ("workers", "threads", "pack", "checkpoint_seconds"),
-        "On a Ray cluster": ("engine", "address", "hosts", "gpus", "tpu"),
+        **PROCESS_GROUP,
+        **CLUSTER_GROUP,
     }
 
     store: Positional[str]
@@ -81,24 +73,6 @@ class Resume:
     """Names of the plans to resume (default: all that the store has)."""
     trial: tuple[str, ...] = ()
     """Ids of failed or cancelled trials, or how they begin, to take up again (default: all of the plans)."""
-    engine: EngineName = "local"
-    """Where trials run: in processes of this machine, or on a Ray cluster (extra ray)."""
-    address: str | None = None
-    """Of the Ray cluster: auto (default), HOST:PORT, or local to start one here."""
-    hosts: int = 1
-    """With Ray: machines that train each trial together."""
-    gpus: int = 0
-    """With Ray: GPUs of each of them for each trial."""
-    tpu: str | None = None
-    """With Ray: the TPU slice for each trial, as VERSION:TOPOLOGY (v6e:4x4)."""
-    workers: int | None = None
-    """Processes on this machine; by default one for each accelerator or core."""
-    threads: int = 1
-    """Threads of each process, on CPU."""
-    pack: int = 1
-    """Trials that a process trains together, where they differ in seed and learning rate alone."""
-    checkpoint_seconds: float = 20.0
-    """What a kill may cost: training is saved this often."""
     track: tuple[str, ...] = ()
     """Where to follow what is trained here: tensorboard=FOLDER, mlflow or mlflow=URI, wandb or
     wandb=PROJECT (offline unless WANDB_API_KEY is set)."""
