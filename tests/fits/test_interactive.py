@@ -4,25 +4,12 @@ import re
 from typing import Any
 
 import numpy as np
-import pytest
-import star_samples as stars
 
 from vitscale.fits import plots
-from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.plots import interactive
 from vitscale.fits.rule import SOVIT_X0, rule_from_fit
 from vitscale.fits.shape_law import fit_star
-
-
-@pytest.fixture(scope="module")
-def table():
-    return stars.published_table().assign(examples=load_sovit_star()["images"].to_numpy(float))
-
-
-@pytest.fixture(scope="module")
-def fit(table):
-    return fit_star(table, resamples=0)
 
 
 def traces(figure) -> list[Any]:
@@ -33,18 +20,23 @@ def points(figure) -> list[Any]:
     return [trace for trace in traces(figure) if trace.mode == "markers"]
 
 
+def measured(figure) -> list[Any]:
+    """Markers without those of optima."""
+    return [trace for trace in points(figure) if trace.marker.symbol != "diamond"]
+
+
 def test_star_points_tell_trial_size_compute_and_error(table, fit):
     shapes = {str(table["model"].iloc[0]): "width 608, depth 40, mlp_dim 6144"}
     figure = interactive.star_figure(table, fit, shapes=shapes)
     drawn = np.concatenate(
-        [np.column_stack([p.x, p.y, p.customdata[:, 0]]) for p in points(figure)]
+        [np.column_stack([p.x, p.y, p.customdata[:, 0]]) for p in measured(figure)]
     )
     rows = table[["x", "error", "compute"]].to_numpy(float)
     np.testing.assert_allclose(drawn[np.lexsort(drawn.T)], rows[np.lexsort(rows.T)])
-    told = [text for trace in points(figure) for text in trace.text]
+    told = [text for trace in measured(figure) for text in trace.text]
     assert any("width 608, depth 40, mlp_dim 6144" in text for text in told)
     assert any("mlp_dim 1088 channels" in text for text in told)
-    hover = points(figure)[0].hovertemplate
+    hover = measured(figure)[0].hovertemplate
     assert "forward GFLOPs × images" in hover and "error (fraction)" in hover
     assert figure.layout.yaxis.title.text == "error (fraction)"
     assert figure.layout.xaxis2.title.text == "depth (blocks)"
@@ -54,14 +46,41 @@ def test_star_lines_are_those_of_the_figure_on_paper(table, fit):
     figure = interactive.star_figure(table, fit)
     lines = [trace for trace in traces(figure) if trace.mode == "lines"]
     on_paper = plots.star_figure(table, fit).axes[0].get_lines()
-    solid = [
-        line
-        for line in on_paper
-        if line.get_linestyle() == "-" and len(np.asarray(line.get_xdata())) > 2
+    drawn = [line for line in on_paper if len(line.get_xydata()) > 100]
+    assert [{"solid": "-", "dot": ":"}[t.line.dash] for t in lines[: len(drawn)]] == [
+        line.get_linestyle() for line in drawn
     ]
-    for trace, line in zip(lines, solid, strict=False):
+    for trace, line in zip(lines, drawn, strict=False):
         np.testing.assert_allclose(trace.x, np.asarray(line.get_xdata()))
         np.testing.assert_allclose(trace.y, np.asarray(line.get_ydata()))
+
+
+def test_star_diamonds_are_those_of_the_figure_on_paper(table, fit):
+    figure = interactive.star_figure(table, fit)
+    ours = [t for t in points(figure) if t.marker.symbol == "diamond"]
+    on_paper = [
+        line
+        for axes in plots.star_figure(table, fit).axes
+        for line in axes.get_lines()
+        if line.get_marker() == "D"
+    ]
+    assert len(ours) == len(on_paper) > 0
+    drawn = np.array([[t.x[0], t.y[0]] for t in ours])
+    np.testing.assert_allclose(drawn, [line.get_xydata()[0] for line in on_paper])
+    assert sum(bool(t.showlegend) for t in ours) == 1
+    barred = [trace for trace in ours if trace.error_x.array]
+    assert barred
+    for trace in barred:
+        (told,) = re.findall(r"^optimal \w+ ([\d.]+) \[([\d.]+), ([\d.]+)\]", trace.hovertemplate)
+        x, low, high = map(float, told)
+        ends = [trace.error_x.arrayminus[0], trace.error_x.array[0]]
+        np.testing.assert_allclose(ends, [x - low, high - x], atol=1)
+
+
+def test_star_with_its_centre_left_out_shows_it_hollow(table):
+    figure = interactive.star_figure(table, fit_star(table, include_center=False, resamples=0))
+    symbols = {symbol for t in points(figure) for symbol in np.atleast_1d(t.marker.symbol)}
+    assert symbols == {"circle", "star-open", "diamond"}
 
 
 def test_frontier_runs_ring_and_band(table):

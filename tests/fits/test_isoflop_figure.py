@@ -6,18 +6,6 @@ import star_samples as stars
 
 from vitscale.fits import plots
 from vitscale.fits.isoflop import read_at
-from vitscale.fits.shape_law import fit_star
-
-
-@pytest.fixture(scope="module")
-def table():
-    return stars.published_table()
-
-
-@pytest.fixture(scope="module")
-def fit(table):
-    return fit_star(table, resamples=0)
-
 
 LEVELS = (6e10, 2e11)
 

@@ -6,18 +6,15 @@ import colour
 import matplotlib
 import numpy as np
 import pytest
-import star_samples as stars
 from colour.blindness import matrix_cvd_Machado2009
 from figure_words import check_words, words
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
 from vitscale.fits import plots
-from vitscale.fits.datasets import load_sovit_star
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.plots.looks import Look, palette, points
 from vitscale.fits.rule import SOVIT_X0, flops_like, rule_from_fit
-from vitscale.fits.shape_law import fit_star
 from vitscale.scaling.shape import named_shape
 
 # As it is imported, colour has numpy print twelve digits; files of other tests are to have them all.
@@ -74,16 +71,6 @@ def test_series_are_told_apart_with_any_colour_vision(theme, vision):
     # Ordered colours in steps, as three or four lengths need them.
     for first, second in itertools.combinations(colors.lengths(4), 2):
         assert difference(first, second, vision) >= 8, (first, second)
-
-
-@pytest.fixture(scope="module")
-def table():
-    return stars.published_table().assign(examples=load_sovit_star()["images"].to_numpy(float))
-
-
-@pytest.fixture(scope="module")
-def fit(table):
-    return fit_star(table, resamples=0)
 
 
 def drawn(table, fit):

@@ -5,17 +5,6 @@ import pytest
 import star_samples as stars
 
 from vitscale.fits import plots
-from vitscale.fits.shape_law import fit_star
-
-
-@pytest.fixture(scope="module")
-def table():
-    return stars.published_table()
-
-
-@pytest.fixture(scope="module")
-def fit(table):
-    return fit_star(table, resamples=0)
 
 
 @pytest.fixture(scope="module")

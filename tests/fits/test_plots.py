@@ -13,24 +13,13 @@ from matplotlib.colors import to_rgba
 from matplotlib.image import imread
 
 from vitscale.fits import plots
-from vitscale.fits.datasets import load_scaling_vit_fewshot, load_sovit_star
+from vitscale.fits.datasets import load_scaling_vit_fewshot
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.plots.style import metric_label, nice_ticks
 from vitscale.fits.rule import SOVIT_X0, flops_like, published_rule, rule_from_fit
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.tables import star_table
 from vitscale.scaling.shape import named_shape
-
-
-@pytest.fixture(scope="module")
-def table():
-    images = load_sovit_star()["images"].to_numpy(float)
-    return stars.published_table().assign(examples=images)
-
-
-@pytest.fixture(scope="module")
-def fit(table):
-    return fit_star(table, resamples=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """`vitscale plot`."""
 
 import dataclasses
+import functools
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -80,7 +82,6 @@ class Plot(Columns):
 
 def run(command: Plot) -> int:
     from vitscale.drawing import FIGURES, PAGES
-    from vitscale.fits import plots
 
     if command.law == "chinchilla":
         return _plot_allocation(command)
@@ -90,19 +91,35 @@ def run(command: Plot) -> int:
         _refuse_without_plotly()
     material = _material(command)
     chosen = [name for name in FIGURES if not command.only or name in command.only]
+    return _draw(
+        command,
+        {name: functools.partial(FIGURES[name], material) for name in chosen},
+        {name: functools.partial(PAGES[name], material) for name in chosen if name in PAGES}
+        if command.interactive
+        else {},
+    )
+
+
+def _draw(
+    command: Plot,
+    figures: "Mapping[str, Callable[[], Figure]]",
+    pages: Mapping[str, Callable[[Path], Path]],
+) -> int:
+    """Draw what can be drawn, and say for the rest why not; `pages` go beside figures of their names."""
+    from vitscale.fits import plots
+
     began = time.monotonic()
     written: list[tuple[str, Path]] = []
     refused: dict[str, str] = {}
     with plots.look(command.theme, command.size):
-        for number, name in enumerate(chosen, 1):
+        for number, (name, figure) in enumerate(figures.items(), 1):
             if time.monotonic() - began > _SAY_AFTER_S:
-                print(f"[{number}/{len(chosen)}] {name}", file=sys.stderr, flush=True)
+                print(f"[{number}/{len(figures)}] {name}", file=sys.stderr, flush=True)
             try:
-                figure = FIGURES[name](material)
-                path = plots.save(figure, command.out / f"{name}.{command.format}")
+                path = plots.save(figure(), command.out / f"{name}.{command.format}")
                 written.append((name, path))
-                if command.interactive and name in PAGES:
-                    written.append((name, PAGES[name](material, command.out / f"{name}.html")))
+                if name in pages:
+                    written.append((name, pages[name](command.out / f"{name}.html")))
             except ValueError as error:
                 refused[name] = str(error)
     lines = [f"wrote {path}" for _, path in written]
@@ -151,10 +168,12 @@ def _plot_allocation(command: Plot) -> int:
     import numpy as np
 
     from vitscale.fits import plots
-    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, allocate
+    from vitscale.fits.allocation import (
+        FLOPS_PER_PARAMETER_AND_TOKEN,
+        allocate,
+        backtest_allocation,
+    )
     from vitscale.fits.law_table import law_table
-    from vitscale.fits.loss import Loss
-    from vitscale.fits.prediction.backtest import backtest
     from vitscale.sources import read_source
 
     allowed = ("error", "model")
@@ -188,39 +207,10 @@ def _plot_allocation(command: Plot) -> int:
         )
 
     def tested() -> "Figure":
-        test = backtest(
-            command.law,
-            table.inputs,
-            table.target,
-            cluster=table.cluster,
-            loss=Loss(residual="log", rho="huber", delta=1e-3),
-            level=command.level,
-            along=spent,
-            along_name=f"{table.columns['N']} x {table.columns['D']}",
-        )
+        test = backtest_allocation(table, level=command.level)
         return plots.backtest_figure(test, metric=table.target_column)
 
-    written: dict[str, Path] = {}
-    refused: dict[str, str] = {}
-    with plots.look(command.theme, command.size):
-        for name, draw in {"allocation": division, "backtest": tested}.items():
-            try:
-                written[name] = plots.save(draw(), command.out / f"{name}.{command.format}")
-            except ValueError as error:
-                refused[name] = str(error)
-    lines = [f"wrote {path}" for path in written.values()]
-    lines += [f"no {name}: {sentence}" for name, sentence in refused.items()]
-    if not written:
-        raise ValueError("; ".join(lines))
-    content = {
-        "source": command.source,
-        "theme": command.theme,
-        "size": command.size,
-        "written": [{"figure": name, "path": str(path)} for name, path in written.items()],
-        "not_drawn": refused,
-    }
-    output(command.json, content, lambda: lines)
-    return 0
+    return _draw(command, {"allocation": division, "backtest": tested}, {})
 
 
 def _refuse_without_plotly() -> None:

@@ -114,11 +114,9 @@ def run_report(command: Report) -> int:
 
 
 def _report_allocation(command: Report, flops: float | None) -> int:
-    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN
+    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, backtest_allocation
     from vitscale.fits.allocation_checks import refuse_one_line, state_cautions, unit_cautions
     from vitscale.fits.law_table import law_table
-    from vitscale.fits.loss import Loss
-    from vitscale.fits.prediction.backtest import backtest
     from vitscale.report.allocation_report import allocation_page
     from vitscale.sources import read_source
 
@@ -147,15 +145,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
     if not command.no_backtest:
         note("leaving out the largest runs and predicting them (--no-backtest to leave it)")
         try:
-            test = backtest(
-                command.law,
-                table.inputs,
-                table.target,
-                cluster=table.cluster,
-                loss=Loss(residual="log", rho="huber", delta=1e-3),
-                along=table.inputs["N"] * table.inputs["D"],
-                along_name=f"{table.columns['N']} x {table.columns['D']}",
-            )
+            test = backtest_allocation(table)
         except ValueError as error:
             note(f"no back-test: {error}")
     used = [*table.columns.values(), table.target_column]

@@ -26,11 +26,17 @@ from vitscale.fits.allocation_checks import (
 )
 from vitscale.fits.intervals.interval import Interval
 from vitscale.fits.law_fit import LawFit, fit_law
+from vitscale.fits.law_table import LawTable
 from vitscale.fits.laws import LAWS
 from vitscale.fits.loss import Loss
+from vitscale.fits.prediction.backtest import backtest
+from vitscale.fits.prediction.backtest_result import Backtest
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 """Training FLOPs of a transformer for each parameter and token: two forward, four backward."""
+
+CHINCHILLA_LOSS = Loss(residual="log", rho="huber", delta=1e-3)
+"""What the paper minimises: Huber's loss of logarithms (eq. (3))."""
 
 _LEAST_RESAMPLES = 50
 _LEAST_RUNS = 8  # with fewer, all resamples that can be fitted are nearly the same runs
@@ -105,6 +111,23 @@ class Allocation:
         }
 
 
+def backtest_allocation(table: LawTable, *, level: float = 0.9) -> Backtest:
+    """Back-test Chinchilla's law: leave out the runs of the most parameters times tokens, and predict them.
+
+    Raises `ValueError` as `vitscale.fits.prediction.backtest.backtest`.
+    """
+    return backtest(
+        "chinchilla",
+        table.inputs,
+        table.target,
+        cluster=table.cluster,
+        loss=CHINCHILLA_LOSS,
+        level=level,
+        along=table.inputs["N"] * table.inputs["D"],
+        along_name=f"{table.columns['N']} x {table.columns['D']}",
+    )
+
+
 def best_parameters(
     law: Mapping[str, float],
     compute: ArrayLike,
@@ -144,7 +167,7 @@ def allocate(
     Raises `ValueError` where the runs cannot decide the law (all at one ratio of D to N, too few, a parameter
     at its bound), for budgets absurdly far from them, and for bad values or choices.
     """
-    chosen = loss or Loss(residual="log", rho="huber", delta=1e-3)
+    chosen = loss or CHINCHILLA_LOSS
     if resamples != 0 and resamples < _LEAST_RESAMPLES:
         raise ValueError(
             f"resamples={resamples} are too few for the ends of an interval; use {_LEAST_RESAMPLES} or more, "

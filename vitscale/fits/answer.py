@@ -40,6 +40,27 @@ class Setting:
     width_multiple: int = 1
     mlp_multiple: int = 16
 
+    @property
+    def counted(self) -> dict[str, Any]:
+        """What `Shape.params` and `Shape.forward_flops` are told."""
+        return {
+            "image_size": self.image_size,
+            "channels": self.channels,
+            "readout": self.readout,
+        }
+
+    @property
+    def rounding(self) -> dict[str, Any]:
+        """What `vitscale.fits.rounding.round_shape` is told."""
+        return {
+            "patch": self.patch,
+            "image_size": self.image_size,
+            "heads": self.heads,
+            "head_dim": self.head_dim,
+            "width_multiple": self.width_multiple,
+            "mlp_multiple": self.mlp_multiple,
+        }
+
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> "Setting":
         """Read what `dataclasses.asdict` gave; raises `ValueError` for unknown or missing keys."""
@@ -156,12 +177,7 @@ def answer(
     check_budget(flops)
     refuse_missing("rule", rule.exponents)
     if capacity is not None:
-        capacity.check_model(
-            patch=setting.patch,
-            image_size=setting.image_size,
-            channels=setting.channels,
-            readout=setting.readout,
-        )
+        capacity.check_model(patch=setting.patch, **setting.counted)
     sizes = rule.sizes_at_flops(flops)
     for name, size in sizes.items():
         if size.estimate < 0.5:  # rounds to nothing
@@ -169,21 +185,11 @@ def answer(
     rounded = functools.partial(
         round_shape,
         {name: size.estimate for name, size in sizes.items()},
-        patch=setting.patch,
-        image_size=setting.image_size,
-        heads=setting.heads,
-        head_dim=setting.head_dim,
-        width_multiple=setting.width_multiple,
-        mlp_multiple=setting.mlp_multiple,
+        **setting.rounding,
         penalty=excess_of(fit, flops, sizes) if round_by_law else None,
     )
     shape, moved = (rounded(), []) if capacity is None else fitting_shape(capacity, rounded)
-    counted: dict[str, Any] = {
-        "image_size": setting.image_size,
-        "channels": setting.channels,
-        "readout": setting.readout,
-    }
-    forward = shape.forward_flops(**counted)
+    forward = shape.forward_flops(**setting.counted)
     images = flops / (3 * forward)
     if images < 1:
         raise _too_small(flops, f"images={images:.2g}")
@@ -192,7 +198,7 @@ def answer(
         sizes=sizes,
         shape=shape,
         setting=setting,
-        params=shape.params(**counted),
+        params=shape.params(**setting.counted),
         forward_flops=forward,
         images=images,
         source=rule.source,

@@ -93,7 +93,7 @@ def compare_models(
         raise ValueError(f"images={images} is not a number of images seen; give one such as 16e9")
     found = []
     for name, model in models.items():
-        flops = 3.0 * images * model.forward_flops(**_counting(setting))
+        flops = 3.0 * images * model.forward_flops(**setting.counted)
         best = answer(rule, flops, setting, measured_flops=measured_flops)
         found.append(compared(name, model, images, best))
     return tuple(found)
@@ -109,32 +109,16 @@ def compared(name: str, model: Shape, images: float, best: Answer) -> Compared:
         name=name,
         model=model,
         images=images,
-        params=model.params(**_counting(setting)),
-        forward_flops=model.forward_flops(**_counting(setting)),
+        params=model.params(**setting.counted),
+        forward_flops=model.forward_flops(**setting.counted),
         answer=best,
         low=low,
         high=high,
     )
 
 
-def _counting(setting: Setting) -> dict[str, Any]:
-    return {
-        "image_size": setting.image_size,
-        "channels": setting.channels,
-        "readout": setting.readout,
-    }
-
-
 def _rounded(sizes: Mapping[str, float], setting: Setting) -> Shape:
-    return round_shape(
-        {name: max(size, 1.0) for name, size in sizes.items()},
-        patch=setting.patch,
-        image_size=setting.image_size,
-        heads=setting.heads,
-        head_dim=setting.head_dim,
-        width_multiple=setting.width_multiple,
-        mlp_multiple=setting.mlp_multiple,
-    )
+    return round_shape({name: max(size, 1.0) for name, size in sizes.items()}, **setting.rounding)
 
 
 def comparison_table(found: tuple[Compared, ...]) -> pd.DataFrame:

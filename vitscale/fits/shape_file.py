@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
@@ -32,14 +32,12 @@ class ModelSpec:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.readout not in get_args(Readout):
-            options = suggest(str(self.readout), get_args(Readout))
-            raise ValueError(f"readout={self.readout!r} is unknown; {options}")
-        for name, low in {"image_size": 1, "channels": 1, "classes": 0}.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"{name}={value!r} is not a whole number from {low}")
-        self.shape.tokens(self.image_size)
+        self.shape.check_model(
+            image_size=self.image_size,
+            readout=self.readout,
+            channels=self.channels,
+            classes=self.classes,
+        )
         try:
             plain = json.loads(json.dumps(dict(self.provenance), allow_nan=False))
         except (TypeError, ValueError) as error:

@@ -12,7 +12,7 @@ from vitscale.fits import plots
 from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, Allocation, Share, allocate
 from vitscale.fits.allocation_checks import refuse_budgets, refuse_one_line
 from vitscale.fits.answer import show_interval
-from vitscale.fits.confidence import FAR, KNOWN, NEAR, WELL_KNOWN, Standing
+from vitscale.fits.confidence import Confidence, Standing, standing_of
 from vitscale.fits.intervals.interval import Interval
 from vitscale.fits.law_table import LawTable
 from vitscale.fits.laws import LAWS
@@ -60,7 +60,7 @@ def allocation_page(
     found = allocate(table.inputs, table.target, (*budgets, *line))
     found = dataclasses.replace(found, cautions=(*cautions, *found.cautions))
     share, others = found.shares[0], found.shares[1:4]
-    standing, reasons = _confidence(found, share, most)
+    sure = _confidence(found, share, most)
     say("drawing the figures")
     return Page(
         title=f"vitscale report: {name}",
@@ -73,8 +73,8 @@ def allocation_page(
             f"runs about it ({FLOPS_PER_PARAMETER_AND_TOKEN:g} FLOPs for each parameter and token).",
         ),
         sizes=_sizes(share, found),
-        confidence=standing,
-        reasons=reasons,
+        confidence=sure.standing,
+        reasons=sure.reasons,
         more=_budgets(others),
         configs=(),
         pictures=(
@@ -112,36 +112,17 @@ def allocation_page(
     )
 
 
-def _confidence(found: Allocation, share: Share, most: float) -> tuple[Standing, tuple[str, ...]]:
+def _confidence(found: Allocation, share: Share, most: float) -> Confidence:
     """By the rule of `vitscale.fits.confidence`, for parameters and tokens."""
-    reasons: list[tuple[int, str]] = []
-    if not found.fit.identified:
-        reasons.append((2, "The runs do not decide all exponents of the law."))
-    for name in ("parameters", "tokens"):
-        size: Interval = getattr(share, name)
-        if not (size.low > 0 and np.isfinite(size.high)):
-            reasons.append((2, f"Nothing bounds the {name} at this budget."))
-            continue
-        factor = size.high / size.low
-        if factor > WELL_KNOWN:
-            reasons.append(
-                (
-                    1 if factor <= KNOWN else 2,
-                    f"{name.capitalize()} are known to a factor of {factor:.2g}.",
-                )
-            )
-    beyond = share.compute / most
-    if beyond > NEAR * 1.001:
-        far = 1 if beyond <= FAR * 1.001 else 2
-        reasons.append((far, f"The budget is {beyond:,.3g} times that of the largest run."))
-    if found.cautions:
-        reasons += [(1, said[0].upper() + said[1:] + ".") for said in found.cautions]
-    order: tuple[Standing, ...] = ("good", "care", "poor")
-    reasons.sort(reverse=True, key=lambda reason: reason[0])
-    told = tuple(text for _, text in reasons)
-    worst = order[max((level for level, _ in reasons), default=0)]
-    well = f"Parameters and tokens are known to a factor of {WELL_KNOWN:g} or better."
-    return worst, told or (well,)
+    undecided = "" if found.fit.identified else "The runs do not decide all exponents of the law."
+    return standing_of(
+        {"parameters": share.parameters, "tokens": share.tokens},
+        share.compute / most,
+        most="that of the largest run",
+        undecided=undecided,
+        cautions=[said[0].upper() + said[1:] + "." for said in found.cautions],
+        what="Each of parameters and tokens",
+    )
 
 
 def _sizes(share: Share, found: Allocation) -> Table:

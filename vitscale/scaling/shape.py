@@ -15,7 +15,7 @@ Three things change a count, and each has a name here, because papers mix them f
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from vitscale.scaling.names import suggest
 
@@ -81,6 +81,20 @@ class Shape:
                 f"use an image of at least {self.patch} pixels or a smaller patch"
             )
         return side * side
+
+    def check_model(self, *, image_size: int, readout: str, channels: int, classes: int) -> None:
+        """Raises `ValueError` that names the value where these do not make a model of this shape."""
+        if readout not in get_args(Readout):
+            options = suggest(str(readout), get_args(Readout))
+            raise ValueError(f"readout={readout!r} is unknown; {options}")
+        for name, value, low in (
+            ("image_size", image_size, 1),
+            ("channels", channels, 1),
+            ("classes", classes, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name}={value!r} is not a whole number from {low}")
+        self.tokens(image_size)
 
     def params(
         self,

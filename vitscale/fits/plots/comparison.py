@@ -1,6 +1,6 @@
 """Models beside the shapes for their compute: parameters, and what they cost in use."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -77,37 +77,21 @@ def _color(ratio: float) -> str:
 
 
 def _params(each: Compared) -> tuple[float, Range]:
-    setting = each.answer.setting
-
-    def count(shape: Shape) -> float:
-        return (
-            shape.params(
-                image_size=setting.image_size, channels=setting.channels, readout=setting.readout
-            )
-            / 1e6
-        )
-
-    return each.params / 1e6, _range(each, count(each.answer.shape), count)
+    """Millions of parameters: of the model, and of the answer's shape."""
+    return _both(each, each.params, Shape.params, unit=1e6)
 
 
 def _forward(each: Compared) -> tuple[float, Range]:
-    setting = each.answer.setting
-
-    def count(shape: Shape) -> float:
-        return (
-            shape.forward_flops(
-                image_size=setting.image_size, channels=setting.channels, readout=setting.readout
-            )
-            / 1e9
-        )
-
-    return each.forward_flops / 1e9, _range(each, count(each.answer.shape), count)
+    """Forward GFLOPs for an image: of the model, and of the answer's shape."""
+    return _both(each, each.forward_flops, Shape.forward_flops, unit=1e9)
 
 
-def _range(each: Compared, best: float, count) -> Range:
-    if each.low is None or each.high is None:
-        return best, best, best
-    return best, count(each.low), count(each.high)
+def _both(
+    each: Compared, model: float, count: Callable[..., int], *, unit: float
+) -> tuple[float, Range]:
+    shapes = (each.answer.shape, each.low or each.answer.shape, each.high or each.answer.shape)
+    best, low, high = (count(shape, **each.answer.setting.counted) / unit for shape in shapes)
+    return model / unit, (best, low, high)
 
 
 def _legend(found: Sequence[Compared]) -> list[Artist]:

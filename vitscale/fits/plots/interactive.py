@@ -16,26 +16,33 @@ from jaxtyping import Float
 from plotly.subplots import make_subplots
 
 from vitscale.fits.columns import series, where
-from vitscale.fits.durations import length_curve, training_lengths
+from vitscale.fits.durations import LengthCurve, length_curve, training_lengths
 from vitscale.fits.export import replace_text
 from vitscale.fits.frontier import FrontierFit, pareto_frontier
 from vitscale.fits.plots import style
 from vitscale.fits.plots.looks import palette
+from vitscale.fits.plots.marks import is_closed
 from vitscale.fits.plots.optimal_shape import compute_span, compute_unit_of
-from vitscale.fits.plots.star import arms_of, largest_error, length_labels
+from vitscale.fits.plots.star import (
+    arms_of,
+    fitted_sizes,
+    largest_error,
+    law_pieces,
+    length_labels,
+)
 from vitscale.fits.rule import Rule
-from vitscale.fits.star_fit import StarFit
+from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.scaling.shape import Shape
 
 _LINE_POINTS = 120
-_HEIGHT = 620  # pixels; the width is the window's
+_PANEL_DIGITS = 26  # side by side along a panel of a page of the least width
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
-<style>body {{ margin: 0; background: {background}; }}</style>
+<style>body {{ margin: 0; min-width: 58rem; background: {background}; }}</style>
 </head>
 <body>{drawn}</body>
 </html>
@@ -46,6 +53,8 @@ def star_figure(
     table: pd.DataFrame, fit: StarFit, *, shapes: Mapping[str, str] | None = None
 ) -> go.Figure:
     """Error against size along each dimension, with eq. (2) as fitted.
+
+    Diamonds are optimal sizes, as in `vitscale.fits.plots.star_figure`.
 
     - `shapes`: what the shape of each network is, by its name in the table's column `model`; by default the
       size that varies.
@@ -58,8 +67,11 @@ def star_figure(
     label = style.metric_label(fit.metric, largest_error(arms))
     figure = _panels([_star_title(fit, name) for name in arms], shared_yaxes=True)
     named: set[str] = set()
+    reach = {name: arm["x"].astype(float).tolist() for name, arm in arms.items()}
+    optimal = f"optimal size x = x*(t), {100 * fit.level:g}% interval"
     for column, (name, arm) in enumerate(arms.items(), 1):
-        law = fit.dimensions[name].law
+        dimension = fit.dimensions[name]
+        law = dimension.law
         for length, color, words in zip(
             lengths, palette().lengths(len(lengths)), labels, strict=True
         ):
@@ -71,11 +83,19 @@ def star_figure(
                 continue
             curve = length_curve(rows)
             if curve is not None:
-                x = np.geomspace(curve.x[0], curve.x[-1], _LINE_POINTS)
-                line = go.Scatter(x=x, y=law.error(x, curve.compute(x)), mode="lines")
-                line.update(line={"color": color, "width": 2}, hoverinfo="skip", showlegend=False)
-                line.update(legendgroup=words)
-                figure.add_trace(line, row=1, col=column)
+                best = curve.optimum(law) if dimension.identified else None
+                for x, solid in law_pieces(curve, fitted_sizes(rows, fit), best):
+                    line = go.Scatter(x=x, y=law.error(x, curve.compute(x)), mode="lines")
+                    dash = "solid" if solid else "dot"
+                    line.update(line={"color": color, "width": 2, "dash": dash})
+                    line.update(hoverinfo="skip", showlegend=False, legendgroup=words)
+                    figure.add_trace(line, row=1, col=column)
+                if best is not None:
+                    mark = _optimum(best, curve, dimension, name, color, words)
+                    mark.update(name=optimal, showlegend=optimal not in named, legendrank=2000)
+                    named.add(optimal)
+                    figure.add_trace(mark, row=1, col=column)
+                    reach[name].append(best)
             figure.add_trace(
                 _measurements(rows, fit, name, color, words, shapes or {}, label).update(
                     showlegend=words not in named
@@ -86,9 +106,10 @@ def star_figure(
             named.add(words)
         figure.update_xaxes(title_text=style.size_label(name), type="log", row=1, col=column)
     _plain_ticks(figure, "y", series(table, "error").to_numpy(float))
-    for column, arm in enumerate(arms.values(), 1):
-        sizes = np.unique(arm["x"].to_numpy(float))
-        ticks = {"tickvals": sizes.tolist(), "ticktext": [f"{size:g}" for size in sizes]}
+    for column, (name, arm) in enumerate(arms.items(), 1):
+        sizes = np.unique(arm["x"].to_numpy(float)).tolist()
+        labels = style.size_ticks(sizes, min(reach[name]), max(reach[name]), digits=_PANEL_DIGITS)
+        ticks = {"tickvals": sizes, "ticktext": labels}
         figure.update_xaxes(**ticks, minor_ticks="", tickangle=0, row=1, col=column)
     figure.update_yaxes(title_text=label, row=1, col=1)
     return _finished(figure, "Error against size: measured (points) and eq. (2) as fitted (lines)")
@@ -223,6 +244,7 @@ def save(figure: go.Figure, path: Path) -> Path:
     drawn = figure.to_html(
         include_plotlyjs=True,
         full_html=False,
+        default_height="max(26rem, 100vh)",
         config={"responsive": True, "displaylogo": False},
     )
     page = _PAGE.format(
@@ -245,11 +267,10 @@ def _finished(figure: go.Figure, title: str) -> go.Figure:
         paper_bgcolor=colors.background,
         plot_bgcolor=colors.background,
         font={"color": colors.ink, "family": "system-ui, sans-serif", "size": 14},
-        legend={"orientation": "h", "yanchor": "top", "y": -0.14},
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0.01},
         hoverlabel={"bgcolor": colors.background, "font": {"color": colors.ink}},
         hovermode="closest",
         autosize=True,
-        height=_HEIGHT,
         margin={"t": 90},
     )
     axes = {"gridcolor": colors.grid, "linecolor": colors.ink, "showline": True, "zeroline": False}
@@ -311,6 +332,7 @@ def _measurements(
         f"{' (the centre)' if middle and str(model) not in shapes else ''}"
         for model, size, middle in zip(rows["model"], x, center, strict=True)
     ]
+    star = "star" if fit.include_center else "star-open"
     points = go.Scatter(x=x, y=error, mode="markers", name=words, legendgroup=words, text=told)
     compute_unit = style.unit_of(style.compute_label(fit.compute_unit))
     return points.update(
@@ -319,11 +341,44 @@ def _measurements(
             "opacity": 1,
             "size": np.where(center, 13, 8).tolist(),
             "line": {"width": 0},
-            "symbol": np.where(center, "star", "circle").tolist(),
+            "symbol": np.where(center, star, "circle").tolist(),
         },
         customdata=np.column_stack([compute, off]),
         hovertemplate=f"%{{text}}<br>{words}<br>%{{customdata[0]:.4g}} {compute_unit}<br>"
         f"{label} %{{y:.4g}}, %{{customdata[1]:+.2g}}% from eq. (2)<extra></extra>",
+    )
+
+
+def _optimum(
+    x: float, curve: LengthCurve, dimension: DimensionFit, name: str, color: str, words: str
+) -> go.Scatter:
+    """The diamond of one training length, with the interval of x* as a bar where that is closed."""
+    t = float(curve.compute(np.array([x]))[0])
+    interval = dimension.x_star_at(t)
+    told, bar = f"{x:.4g}", {}
+    if interval is not None and is_closed(interval):
+        told += f" [{interval.low:.4g}, {interval.high:.4g}]"
+        bar = {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(interval.high - x, 0.0)],
+            "arrayminus": [max(x - interval.low, 0.0)],
+            "color": palette().ink,
+            "thickness": 1.2,
+            "width": 4,
+        }
+    mark = go.Scatter(x=[x], y=[float(dimension.law.error(x, t))], mode="markers")
+    return mark.update(
+        marker={
+            "symbol": "diamond",
+            "size": 11,
+            "opacity": 1,
+            "color": color,
+            "line": {"color": palette().ink, "width": 1.2},
+        },
+        error_x=bar,
+        hovertemplate=f"optimal {name} {told} {style.unit_of(style.size_label(name))}<br>{words}<br>"
+        f"eq. (2) gives %{{y:.4g}}<extra></extra>",
     )
 
 

@@ -95,11 +95,9 @@ def _draw_arm(
     for length in np.unique(arm["length"].to_numpy()):
         rows, color = where(arm, series(arm, "length") == length), colors[float(length)]
         _draw_points(upper, lower, rows, dimension, color, center_fitted=fit.include_center)
-        fitted = rows if fit.include_center else where(rows, ~rows["is_center"].to_numpy(bool))
         curve = length_curve(rows)
         if curve is not None:
-            inside = np.unique(fitted["x"].to_numpy(float))
-            reach += _draw_law(upper, curve, inside, dimension, color)
+            reach += _draw_law(upper, curve, fitted_sizes(rows, fit), dimension, color)
     lower.axhline(0, color=palette().grey, linewidth=points(0.8), zorder=1)
     low, high = style.lengthen(min(reach), max(reach), 1.12)
     style.sizes_log(lower.xaxis, list(sizes), low, high, inches=style.PANEL_IN - 0.7)
@@ -138,14 +136,9 @@ def _draw_law(
 ) -> list[float]:
     """The law along one training length and its optimum; the sizes to be shown beyond the data."""
     best = curve.optimum(fit.law) if fit.identified else None
-    shown = [*curve.x, best] if best else [*curve.x]
-    cuts = [min(shown), *((fitted[0], fitted[-1]) if len(fitted) else ()), max(shown)]
-    for first, last in itertools.pairwise(cuts):
-        if first < last:
-            solid = len(fitted) and fitted[0] <= first and last <= fitted[-1]
-            x = np.geomspace(first, last, _LINE_POINTS)
-            error = fit.law.error(x, curve.compute(x))
-            upper.plot(x, error, "-" if solid else ":", color=color, zorder=2)
+    for x, solid in law_pieces(curve, fitted, best):
+        error = fit.law.error(x, curve.compute(x))
+        upper.plot(x, error, "-" if solid else ":", color=color, zorder=2)
     if best is None:
         return []
     t = float(curve.compute(np.array([best]))[0])
@@ -154,6 +147,29 @@ def _draw_law(
     # A very wide interval must not squeeze the data into a corner.
     low, high = style.lengthen(float(curve.x[0]), float(curve.x[-1]), 3)
     return [min(max(value, low), high) for value in (best, *ends)]
+
+
+def law_pieces(
+    curve: LengthCurve, fitted: np.ndarray, best: float | None
+) -> list[tuple[np.ndarray, bool]]:
+    """Sizes along a training length, and whether the law was fitted there: solid where it was, dotted
+    beyond, to the last measured size and to the optimum `best`."""
+    shown = [*curve.x, best] if best else [*curve.x]
+    cuts = [min(shown), *((fitted[0], fitted[-1]) if len(fitted) else ()), max(shown)]
+    return [
+        (
+            np.geomspace(first, last, _LINE_POINTS),
+            bool(len(fitted) and fitted[0] <= first and last <= fitted[-1]),
+        )
+        for first, last in itertools.pairwise(cuts)
+        if first < last
+    ]
+
+
+def fitted_sizes(rows: pd.DataFrame, fit: StarFit) -> np.ndarray:
+    """Sizes of `rows` that the fit has seen."""
+    seen = rows if fit.include_center else where(rows, ~rows["is_center"].to_numpy(bool))
+    return np.unique(seen["x"].to_numpy(float))
 
 
 def _error_axes(panels: Sequence[Axes], arms: list[pd.DataFrame]) -> None:

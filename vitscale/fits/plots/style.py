@@ -188,17 +188,25 @@ def sizes_log(
     `inches`: its length on paper.
     """
     _log_range(axis, low, high)
-    position = np.log(np.asarray(sizes) / low) / math.log(high / low) * inches
-    # A digit is about 0.06 inch wide at 7 points; a label needs its own width and a gap.
-    need = (0.062 * max(len(f"{size:g}") for size in sizes) + 0.07) * crowding()
+    # A digit is about 0.06 inch wide at 7 points.
+    room = inches / (0.062 * crowding())
+    _set_ticks(axis, list(sizes), size_ticks(sizes, low, high, digits=room))
+
+
+def size_ticks(sizes: Sequence[float], low: float, high: float, *, digits: float) -> list[str]:
+    """A label for each of `sizes`, empty where the one before leaves no room for it.
+
+    `digits`: how many fit side by side along the whole logarithmic axis from `low` to `high`.
+    """
+    position = np.log(np.asarray(sizes) / low) / math.log(high / low) * digits
+    need = max(len(f"{size:g}") for size in sizes) + 1.1  # its own width and a gap
     labelled: list[int] = []
     for k in range(len(sizes) - 1):
         far_from_last = position[-1] - position[k] >= need
         if far_from_last and (not labelled or position[k] - position[labelled[-1]] >= need):
             labelled.append(k)
     labelled.append(len(sizes) - 1)
-    labels = [f"{size:g}" if k in labelled else "" for k, size in enumerate(sizes)]
-    _set_ticks(axis, list(sizes), labels)
+    return [f"{size:g}" if k in labelled else "" for k, size in enumerate(sizes)]
 
 
 def _log_range(axis: Axis, low: float, high: float) -> None:

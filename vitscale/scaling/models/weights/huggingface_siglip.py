@@ -11,6 +11,7 @@ from vitscale.scaling.models.weights.infer import Found, Stated, depth_of, sizes
 from vitscale.scaling.models.weights.rows import (
     Row,
     dense,
+    mlp,
     norm,
     patch_convolution,
     to_ours,
@@ -65,7 +66,7 @@ def _rows(spec: VitSpec) -> list[Row]:
         for part, name in _ATTENTION.items():
             rows += dense(f"{theirs}.self_attn.{part}", [f"{ours}/attention/{name}"], width, width)
         rows += norm(f"{theirs}.layer_norm2", f"{ours}/mlp_norm", width)
-        rows += _mlp(f"{theirs}.mlp", f"{ours}/mlp", spec)
+        rows += mlp(f"{theirs}.mlp", f"{ours}/mlp", spec)
     rows += norm("post_layernorm", "final_norm", width)
     return rows + (_pooling_rows(spec) if spec.readout == "map" else [])
 
@@ -82,11 +83,5 @@ def _pooling_rows(spec: VitSpec) -> list[Row]:
         *dense("head.attention.in_proj", qkv, width, width, joint="_"),
         *dense("head.attention.out_proj", [f"{ours}/out"], width, width),
         *norm("head.layernorm", "readout/norm", width),
-        *_mlp("head.mlp", "readout/mlp", spec),
+        *mlp("head.mlp", "readout/mlp", spec),
     ]
-
-
-def _mlp(theirs: str, ours: str, spec: VitSpec) -> list[Row]:
-    width, mlp_dim = spec.shape.width, spec.shape.mlp_dim
-    up = dense(f"{theirs}.fc1", [f"{ours}/up"], width, mlp_dim)
-    return up + dense(f"{theirs}.fc2", [f"{ours}/down"], mlp_dim, width)

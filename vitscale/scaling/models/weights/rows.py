@@ -78,6 +78,13 @@ def norm(theirs: str, ours: str, width: int) -> list[Row]:
     ]
 
 
+def mlp(theirs: str, ours: str, spec: VitSpec) -> list[Row]:
+    """Rows of an MLP whose layers are called fc1 and fc2, as in timm and SigLIP."""
+    width, mlp_dim = spec.shape.width, spec.shape.mlp_dim
+    up = dense(f"{theirs}.fc1", [f"{ours}/up"], width, mlp_dim)
+    return up + dense(f"{theirs}.fc2", [f"{ours}/down"], mlp_dim, width)
+
+
 def patch_convolution(theirs: str, spec: VitSpec) -> list[Row]:
     """Rows of torch's convolution that embeds the patches."""
     width, patch = spec.shape.width, spec.shape.patch

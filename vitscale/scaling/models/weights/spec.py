@@ -2,12 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
 
-from vitscale.scaling.names import suggest
 from vitscale.scaling.shape import Readout, Shape
 
 Arrays = Mapping[str, np.ndarray]
@@ -31,14 +29,12 @@ class VitSpec:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        if self.readout not in get_args(Readout):
-            options = suggest(str(self.readout), get_args(Readout))
-            raise ValueError(f"readout={self.readout!r} is unknown; {options}")
-        for name, low in {"image_size": 1, "channels": 1, "classes": 0}.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise ValueError(f"{name}={value!r} is not a whole number from {low}")
-        self.shape.tokens(self.image_size)
+        self.shape.check_model(
+            image_size=self.image_size,
+            readout=self.readout,
+            channels=self.channels,
+            classes=self.classes,
+        )
 
     @property
     def side(self) -> int:

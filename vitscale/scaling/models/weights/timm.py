@@ -23,6 +23,7 @@ from vitscale.scaling.models.weights.infer import (
 from vitscale.scaling.models.weights.rows import (
     Row,
     dense,
+    mlp,
     norm,
     patch_convolution,
     to_ours,
@@ -112,7 +113,7 @@ def _rows(spec: VitSpec) -> list[Row]:
         rows += dense(f"{theirs}.attn.qkv", qkv, width, width)
         rows += dense(f"{theirs}.attn.proj", [f"{ours}/attention/out"], width, width)
         rows += norm(f"{theirs}.norm2", f"{ours}/mlp_norm", width)
-        rows += _mlp(f"{theirs}.mlp", f"{ours}/mlp", spec)
+        rows += mlp(f"{theirs}.mlp", f"{ours}/mlp", spec)
     rows += norm("norm", "final_norm", width)
     if spec.readout == "map":
         rows += _pooling_rows(spec)
@@ -129,14 +130,8 @@ def _pooling_rows(spec: VitSpec) -> list[Row]:
         *dense("attn_pool.kv", [f"{ours}/key", f"{ours}/value"], width, width),
         *dense("attn_pool.proj", [f"{ours}/out"], width, width),
         *norm("attn_pool.norm", "readout/norm", width),
-        *_mlp("attn_pool.mlp", "readout/mlp", spec),
+        *mlp("attn_pool.mlp", "readout/mlp", spec),
     ]
-
-
-def _mlp(theirs: str, ours: str, spec: VitSpec) -> list[Row]:
-    width, mlp_dim = spec.shape.width, spec.shape.mlp_dim
-    up = dense(f"{theirs}.fc1", [f"{ours}/up"], width, mlp_dim)
-    return up + dense(f"{theirs}.fc2", [f"{ours}/down"], mlp_dim, width)
 
 
 def _refuse_other_models(arrays: Arrays) -> None:
