@@ -46,7 +46,7 @@ def test_star_lines_are_those_of_the_figure_on_paper(table, fit):
     figure = interactive.star_figure(table, fit)
     lines = [trace for trace in traces(figure) if trace.mode == "lines"]
     on_paper = plots.star_figure(table, fit).axes[0].get_lines()
-    drawn = [line for line in on_paper if len(line.get_xydata()) > 100]
+    drawn = [line for line in on_paper if len(np.asarray(line.get_xydata())) > 100]
     assert [{"solid": "-", "dot": ":"}[t.line.dash] for t in lines[: len(drawn)]] == [
         line.get_linestyle() for line in drawn
     ]
@@ -66,7 +66,7 @@ def test_star_diamonds_are_those_of_the_figure_on_paper(table, fit):
     ]
     assert len(ours) == len(on_paper) > 0
     drawn = np.array([[t.x[0], t.y[0]] for t in ours])
-    np.testing.assert_allclose(drawn, [line.get_xydata()[0] for line in on_paper])
+    np.testing.assert_allclose(drawn, [np.asarray(line.get_xydata())[0] for line in on_paper])
     assert sum(bool(t.showlegend) for t in ours) == 1
     barred = [trace for trace in ours if trace.error_x.array]
     assert barred

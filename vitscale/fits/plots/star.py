@@ -103,12 +103,13 @@ def _draw_arm(
     style.sizes_log(lower.xaxis, list(sizes), low, high, inches=style.PANEL_IN - 0.7)
     upper.tick_params(labelbottom=False)
     lower.set_xlabel(style.size_label(name))
-    upper.set_title(_title(dimension, name))
+    upper.set_title(exponent_title(dimension, name))
     style.faint_grid(upper)
     style.faint_grid(lower)
 
 
-def _title(fit: DimensionFit, name: str) -> str:
+def exponent_title(fit: DimensionFit, name: str) -> str:
+    """The exponent of a dimension with its interval, or that it is not identified."""
     if not fit.identified:
         return f"{name}: s not identified"
     s = fit.s
