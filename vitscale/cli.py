@@ -232,7 +232,9 @@ def _unexpected(error: Exception, *, shown: bool) -> str:
 def _sentence(error: ValueError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    from vitscale.scaling.option_error import in_flags
+
+    return in_flags(error)
 
 
 def _refuse(sentence: str) -> int:

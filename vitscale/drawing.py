@@ -148,8 +148,8 @@ def with_examples(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _runs_of_table(frame: pd.DataFrame, columns: Columns) -> dict[str, Any]:
     names = {
-        "compute": column_of(frame, "--compute", columns.compute, ["compute", *FLOPS_PER_UNIT]),
-        "error": column_of(frame, "--error", columns.error, ["error"]),
+        "compute": column_of(frame, "compute", columns.compute, ["compute", *FLOPS_PER_UNIT]),
+        "error": column_of(frame, "error", columns.error, ["error"]),
     }
     needed = require(frame, names, ("compute", "error"))
     numbers = {key: positive(frame, name) for key, name in needed.items()}
@@ -162,7 +162,7 @@ def _runs_of_table(frame: pd.DataFrame, columns: Columns) -> dict[str, Any]:
         "compute_unit": needed["compute"],
     }
     if columns.model is not None:
-        own = series(frame, str(column_of(frame, "--model", columns.model, [])))
+        own = series(frame, str(column_of(frame, "model", columns.model)))
         found["model"] = own.loc[runs.index].astype(str).to_numpy()
     return found
 

@@ -60,7 +60,7 @@ def test_refusals(rows):
         run_table(rows, compute="train_flops")
     with pytest.raises(ValueError, match=r"x: these are the rows of a store"):
         fit_frame(rows, columns={"x": "width"})
-    with pytest.raises(ValueError, match=r"metric=error chooses among the rows of a store"):
+    with pytest.raises(ValueError, match=r"metric='error' chooses among the rows of a store"):
         fit_frame(load_sovit_star(), metric="error")
     with pytest.raises(ValueError, match="no rows"):
         run_table(load_chinchilla().head(0))

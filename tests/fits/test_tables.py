@@ -94,10 +94,10 @@ GOOD = pd.DataFrame(
         (
             GOOD.rename(columns={"x": "size", "error": "err"}),
             {},
-            r"lacks columns named x, error; it has dimension, size, compute, err; .* --error err",
+            r"lacks columns named x, error; it has dimension, size, compute, err; .* error='err'",
         ),
-        (GOOD, {"error": "eror"}, r"--error eror: there is no such column; did you mean 'error'\?"),
-        (GOOD, {"dimension": "axis"}, "--dimension axis: there is no such column"),
+        (GOOD, {"error": "eror"}, r"error='eror': there is no such column; did you mean 'error'\?"),
+        (GOOD, {"dimension": "axis"}, "dimension='axis': there is no such column"),
         (GOOD.assign(error=[0.5, np.nan, 0.3]), {}, r"error in row 2 \(empty\)"),
         (GOOD.assign(error=[-0.5, 0.4, 0.0]), {}, r"error in row 1 \(-0.5\), row 3 \(0.0\)"),
         (GOOD.assign(error=[np.inf, 0.4, 0.1]), {}, r"error in row 1 \(inf\)"),

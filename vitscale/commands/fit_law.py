@@ -206,7 +206,7 @@ def _along(command: "Fit", frame: "pd.DataFrame", table: "LawTable") -> "tuple[s
 
     if command.along is None:
         return " x ".join(table.columns.values()), np.prod(list(table.inputs.values()), axis=0)
-    column = str(column_of(frame, "--along", command.along, []))
+    column = str(column_of(frame, "along", command.along))
     if column == table.target_column:
         raise ValueError(
             f"--along {column} is what the law predicts: to leave runs out by it would choose them by "

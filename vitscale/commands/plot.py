@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns
+from vitscale.scaling.option_error import in_flags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +122,7 @@ def _draw(
                 if name in pages:
                     written.append((name, pages[name](command.out / f"{name}.html")))
             except ValueError as error:
-                refused[name] = str(error)
+                refused[name] = in_flags(error)
     lines = [f"wrote {path}" for _, path in written]
     for sentence in dict.fromkeys(refused.values()):
         names = ", ".join(name for name, reason in refused.items() if reason == sentence)

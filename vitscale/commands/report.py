@@ -11,6 +11,7 @@ from vitscale.commands.output import output
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
+from vitscale.scaling.option_error import in_flags
 
 if TYPE_CHECKING:
     from vitscale.report.page import Page
@@ -147,7 +148,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         try:
             test = backtest_allocation(table)
         except ValueError as error:
-            note(f"no back-test: {error}")
+            note(f"no back-test: {in_flags(error)}")
     used = [*table.columns.values(), table.target_column]
     sizes = (table.inputs["N"], table.inputs["D"])
     page = allocation_page(
@@ -186,7 +187,7 @@ def _backtest(table: Any, level: float) -> Any:
     try:
         return backtest_star(table, level=level)
     except ValueError as error:
-        note(f"no back-test: {error}")
+        note(f"no back-test: {in_flags(error)}")
         return None
 
 

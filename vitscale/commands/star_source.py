@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from vitscale.commands.options import Groups
+from vitscale.scaling.option_error import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,20 +55,6 @@ def fit_source(
     from vitscale.fits.store_tables import is_store
 
     mapped = {key: getattr(columns, key) for key in TABLE_COLUMNS}
-    if is_store(frame):
-        given = [_flag(key) for key, value in mapped.items() if value is not None]
-        if given:
-            raise ValueError(
-                f"{', '.join(given)} maps the columns of a table, but {name} is a store, "
-                f"whose columns are known; choose its rows with --metric and --recipe"
-            )
-    else:
-        for key in _OF_A_STORE:
-            if getattr(columns, key) is not None:
-                raise ValueError(
-                    f"{_flag(key)} {getattr(columns, key)} chooses among the rows of a store, but {name} is not "
-                    f"one; name its columns with --x, --compute and --error instead"
-                )
     from vitscale.sources import left_to_do
 
     # Before what to measure more of: what was planned, and is not measured yet.
@@ -77,7 +64,7 @@ def fit_source(
             frame, metric=columns.metric, recipe=columns.recipe, columns=mapped, **options
         )
     except ValueError as error:
-        if unfinished:
+        if unfinished and not isinstance(error, OptionError):
             raise ValueError(f"{unfinished} (so far: {error})") from None
         raise
     if unfinished:

@@ -31,6 +31,7 @@ from vitscale.fits.laws import LAWS
 from vitscale.fits.loss import Loss
 from vitscale.fits.prediction.backtest import backtest
 from vitscale.fits.prediction.backtest_result import Backtest
+from vitscale.scaling.option_error import Keyword, OptionError
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 """Training FLOPs of a transformer for each parameter and token: two forward, four backward."""
@@ -260,9 +261,10 @@ def _resampled(
         return []
     distinct = len(np.unique(np.column_stack([*columns.values()]), axis=0))
     if distinct < _LEAST_RUNS:
-        raise ValueError(
+        raise OptionError(
             f"there are {distinct} different runs, but intervals need at least {_LEAST_RUNS}; measure more, or "
-            f"ask for none with --resamples 0"
+            f"ask for none with ",
+            Keyword("resamples", 0),
         )
     rng = np.random.default_rng(seed)
     laws = []
@@ -273,9 +275,10 @@ def _resampled(
             if _can_be_fitted(some):
                 break
         else:
-            raise ValueError(
+            raise OptionError(
                 "the runs take too few values of N or D to be resampled; measure more, or ask for no intervals "
-                "with --resamples 0"
+                "with ",
+                Keyword("resamples", 0),
             )
         again = fit_law("chinchilla", some, losses[drawn], loss=loss, intervals="none")
         laws.append(again.parameters)

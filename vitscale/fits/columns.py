@@ -10,6 +10,7 @@ from jaxtyping import Bool
 
 from vitscale.fits.separated import cell_in_words
 from vitscale.scaling.names import nearest, suggest
+from vitscale.scaling.option_error import Keyword, OptionError
 
 STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
 
@@ -34,17 +35,20 @@ def where(frame: pd.DataFrame, mask: Bool[np.ndarray, " rows"] | pd.Series) -> p
 
 
 def column_of(
-    frame: pd.DataFrame, flag: str, given: str | None, defaults: list[str], optional: bool = False
+    frame: pd.DataFrame,
+    option: str | Keyword,
+    given: str | None,
+    defaults: Sequence[str] = (),
 ) -> str | None:
-    """The column to use: the one given, which must exist, or the first default that exists."""
+    """The column to use: the one given by `option`, which must exist, or the first default that exists."""
     present = [str(c) for c in frame.columns]
     if given is not None:
         if given in present:
             return given
         near = suggest(given, present, listed=False)
-        raise ValueError(
-            f"{flag} {given}: there is no such column; {near}the table has {', '.join(present)}"
-        )
+        has = f"the table has {', '.join(present)}"
+        asked = option if isinstance(option, Keyword) else Keyword(option, given)
+        raise OptionError(asked, f": there is no such column; {near}{has}")
     found = [name for name in defaults if name in present]
     return found[0] if found else None
 
@@ -58,19 +62,20 @@ def require(
     if not missing:
         return found
     present = [str(c) for c in frame.columns]
-    hints = []
+    hints: list[str | Keyword] = []
     for name in missing:
         close = nearest(name, present, most=1)
-        hints.append(f"--{name} {close[0] if close else 'COLUMN'}")
+        hints += [" ", Keyword(name, close[0] if close else "COLUMN")]
     noun = "a column" if len(missing) == 1 else "columns"
     if "x" in missing and looks_like_language_models(present):
         raise ValueError(
             f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}, which looks like runs "
             f"of parameters and tokens: vitscale allocate, fit, report and plot --law chinchilla are for such"
         )
-    raise ValueError(
+    raise OptionError(
         f"the table lacks {noun} named {', '.join(missing)}; it has {', '.join(present)}; say which "
-        f"to use, such as {' '.join(hints)}"
+        f"to use, such as",
+        *hints,
     )
 
 

@@ -9,8 +9,9 @@ from vitscale.fits.answer import Setting
 from vitscale.fits.fit_file import FitFile
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.store_fit import fit_store
-from vitscale.fits.store_tables import is_store
+from vitscale.fits.store_tables import is_store, rows_of_a_store
 from vitscale.fits.tables import in_train_flops, star_table
+from vitscale.scaling.option_error import Keyword, OptionError
 
 
 def fit_frame(
@@ -36,16 +37,14 @@ def fit_frame(
     given = {name: value for name, value in (columns or {}).items() if value is not None}
     if is_store(frame):
         if given:
-            raise ValueError(
-                f"{', '.join(given)}: these are the rows of a store, whose columns are known; choose "
-                f"among them with metric and recipe"
-            )
+            raise rows_of_a_store(given)
         return fit_store(frame, metric=metric, recipe=recipe, **options)
     for name, value in (("metric", metric), ("recipe", recipe)):
         if value is not None:
-            raise ValueError(
-                f"{name}={value} chooses among the rows of a store, but this is another table; name its "
-                f"columns instead"
+            raise OptionError(
+                Keyword(name, value),
+                " chooses among the rows of a store, but this is another table; name its columns with ",
+                *(Keyword("x"), ", ", Keyword("compute"), " and ", Keyword("error"), " instead"),
             )
     table = star_table(frame, **given)
     if train_flops:

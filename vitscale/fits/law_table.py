@@ -10,6 +10,7 @@ from jaxtyping import Float
 from vitscale.fits.columns import column_of, positive, refuse_bad, series
 from vitscale.fits.laws import LAWS, Law
 from vitscale.scaling.names import suggest
+from vitscale.scaling.option_error import Keyword, OptionError
 
 ONLY_INPUT = ("x", "C")
 """Names that the input of a law of one may be given by, whichever its equation has."""
@@ -48,18 +49,19 @@ def law_table(
         raise ValueError(f"law={law!r} is unknown; {suggest(law, [*LAWS, 'auto'])}")
     mapped = _mapping(LAWS[law], inputs)
     columns = {name: _input_column(frame, LAWS[law], name, mapped) for name in LAWS[law].inputs}
-    found = column_of(frame, "--error", target, _TARGETS)
+    found = column_of(frame, "error", target, _TARGETS)
     if found is None:
         present = ", ".join(str(column) for column in frame.columns)
-        raise ValueError(
-            f"the table lacks a column named error or loss; it has {present}; say which it is with --error"
+        raise OptionError(
+            f"the table lacks a column named error or loss; it has {present}; say which it is with ",
+            Keyword("error"),
         )
-    _refuse_twice([*columns.items(), ("--error", found)])
+    _refuse_twice([*columns.items(), ("error", found)])
     numbers = {column: positive(frame, column) for column in (*columns.values(), found)}
     refuse_bad(frame, numbers)
     grouped = None
     if cluster is not None:
-        grouped = pd.factorize(series(frame, str(column_of(frame, "--model", cluster, []))))[0]
+        grouped = pd.factorize(series(frame, str(column_of(frame, "model", cluster))))[0]
     return LawTable(
         inputs={name: numbers[column].to_numpy(float) for name, column in columns.items()},
         target=numbers[found].to_numpy(float),
@@ -86,9 +88,10 @@ def _mapping(law: Law, inputs: Sequence[str]) -> dict[str, str]:
         if len(law.inputs) == 1 and name in ONLY_INPUT:
             name = law.inputs[0]
         if not equals or name not in law.inputs:
-            raise ValueError(
-                f"--inputs {pair}: expected INPUT=COLUMN with an input of the {law.name} law, "
-                f"{', '.join(law.inputs)}"
+            raise OptionError(
+                Keyword("inputs", pair),
+                f": expected INPUT=COLUMN with an input of the {law.name} law, "
+                f"{', '.join(law.inputs)}",
             )
         mapped[name] = column
     return mapped
@@ -96,11 +99,13 @@ def _mapping(law: Law, inputs: Sequence[str]) -> dict[str, str]:
 
 def _input_column(frame: pd.DataFrame, law: Law, name: str, mapped: dict[str, str]) -> str:
     same = [str(column) for column in frame.columns if str(column).lower() == name.lower()]
-    found = column_of(frame, f"--inputs {name}", mapped.get(name), [name, *same])
+    given = mapped.get(name)
+    found = column_of(frame, Keyword("inputs", f"{name}={given}"), given, [name, *same])
     if found is None:
         present = ", ".join(str(column) for column in frame.columns)
-        raise ValueError(
+        raise OptionError(
             f"the {law.name} law takes {', '.join(law.inputs)}, but the table has no column {name}; "
-            f"it has {present}; say which it is with --inputs {name}=COLUMN"
+            f"it has {present}; say which it is with ",
+            Keyword("inputs", f"{name}=COLUMN"),
         )
     return found

@@ -15,7 +15,7 @@ from vitscale.fits.columns import (
     series,
 )
 from vitscale.fits.store_fit import default_metric
-from vitscale.fits.store_tables import is_store, measured
+from vitscale.fits.store_tables import is_store, measured, rows_of_a_store
 from vitscale.fits.tables import FLOPS_PER_UNIT
 
 _COMPUTES = ("compute", *FLOPS_PER_UNIT, "core_days", "C")
@@ -47,18 +47,15 @@ def run_table(
         named = {"compute": compute, "error": error, "model": model, "size": size}
         given = [name for name, column in named.items() if column is not None]
         if given:
-            raise ValueError(
-                f"{', '.join(given)}: these are the rows of a store, whose columns are known; choose "
-                f"among them with metric and recipe"
-            )
+            raise rows_of_a_store(given)
         return _of_store(frame, metric, recipe)
     if frame.empty:
         raise ValueError("the table has no rows; measure first")
     columns = {
-        "compute": column_of(frame, "--compute", compute, list(_COMPUTES)),
-        "error": column_of(frame, "--error", error, list(_ERRORS)),
-        "size": column_of(frame, "--size", size, list(_SIZES), optional=True),
-        "model": column_of(frame, "--model", model, ["model"], optional=True),
+        "compute": column_of(frame, "compute", compute, list(_COMPUTES)),
+        "error": column_of(frame, "error", error, list(_ERRORS)),
+        "size": column_of(frame, "size", size, list(_SIZES)),
+        "model": column_of(frame, "model", model, ["model"]),
     }
     needed = require(frame, columns, ("compute", "error"))
     if columns["size"] is not None:

@@ -1,9 +1,12 @@
 """Star and grid tables from a store: the structure of a sweep found from the shapes it measured."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
 from vitscale.fits.columns import STAR_COLUMNS, noted, positive, refuse_bad, series, where
+from vitscale.scaling.option_error import Keyword, OptionError
 from vitscale.scaling.shape import DIMENSIONS
 
 _STORE_COLUMNS = (
@@ -150,15 +153,25 @@ def _canonical(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def rows_of_a_store(columns: Iterable[str]) -> OptionError:
+    """What to say where `columns` were named for the rows of a store."""
+    named = [part for name in columns for part in (", ", Keyword(name))][1:]
+    return OptionError(
+        *named,
+        ": these are the rows of a store, whose columns are known; choose among them with ",
+        *(Keyword("metric"), " and ", Keyword("recipe")),
+    )
+
+
 def measured(
     frame: pd.DataFrame, metric: str | None, recipe: str | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """Rows of one metric and one recipe that ended well, and notes on what was left out."""
     missing = [name for name in _STORE_COLUMNS if name not in frame.columns]
     if missing:
-        raise ValueError(
-            f"the table is not a store of measurements: it lacks {', '.join(missing)}; name its "
-            f"columns with --x, --compute and --error instead"
+        raise OptionError(
+            f"the table is not a store of measurements: it lacks {', '.join(missing)}; name its columns with ",
+            *(Keyword("x"), ", ", Keyword("compute"), " and ", Keyword("error"), " instead"),
         )
     notes = []
     ended_well = series(frame, "status") == "ok"

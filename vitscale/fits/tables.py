@@ -30,6 +30,7 @@ from vitscale.fits.store_tables import find_center as find_center
 from vitscale.fits.store_tables import grid_table_from_store as grid_table_from_store
 from vitscale.fits.store_tables import is_store as is_store
 from vitscale.fits.store_tables import star_table_from_store as star_table_from_store
+from vitscale.scaling.option_error import Keyword, OptionError
 
 FLOPS_PER_UNIT = {
     # A training step costs three forward passes: one forward and a backward of two.
@@ -72,12 +73,12 @@ def star_table(
         refuse_unit(flops_per_unit)
     computes = ["compute", *FLOPS_PER_UNIT]
     columns = {
-        "x": column_of(frame, "--x", x, ["x"]),
-        "compute": column_of(frame, "--compute", compute, computes),
-        "error": column_of(frame, "--error", error, ["error"]),
-        "dimension": column_of(frame, "--dimension", dimension, ["dimension"], optional=True),
-        "is_center": column_of(frame, "--is-center", is_center, ["is_center"], optional=True),
-        "model": column_of(frame, "--model", model, ["model"], optional=True),
+        "x": column_of(frame, "x", x, ["x"]),
+        "compute": column_of(frame, "compute", compute, computes),
+        "error": column_of(frame, "error", error, ["error"]),
+        "dimension": column_of(frame, "dimension", dimension, ["dimension"]),
+        "is_center": column_of(frame, "is_center", is_center, ["is_center"]),
+        "model": column_of(frame, "model", model, ["model"]),
     }
     needed = require(frame, columns, ("x", "compute", "error"))
     numbers = {k: positive(frame, name) for k, name in needed.items()}
@@ -88,10 +89,14 @@ def star_table(
         rows = row_list(np.flatnonzero(series(frame, name).isna()))
         raise ValueError(f"{name} is empty in {rows}; say which dimension each row varies")
     if name and pd.api.types.is_numeric_dtype(series(frame, name)):
-        raise ValueError(
-            f"the column {name} holds numbers (such as {series(frame, name).iloc[0]:g}), but --dimension is the "
-            f"column of names that say what each row varies; to fit {name} alone, leave --dimension out "
-            f"and give --x {name}"
+        option = Keyword("dimension")
+        raise OptionError(
+            f"the column {name} holds numbers (such as {series(frame, name).iloc[0]:g}), but ",
+            option,
+            f" is the column of names that say what each row varies; to fit {name} alone, leave ",
+            option,
+            " out and give ",
+            Keyword("x", name),
         )
     center = columns["is_center"]
     table = pd.DataFrame(

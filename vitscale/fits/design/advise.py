@@ -27,6 +27,7 @@ from vitscale.fits.shape_law import arm_of, fit_star
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.names import suggest
+from vitscale.scaling.option_error import Keyword, OptionError
 
 _ALONE: dict[str, tuple[Kind, ...]] = {
     "new sizes": ("size",),
@@ -115,9 +116,11 @@ def _unit_of(table: pd.DataFrame, flops: float) -> float:
     """Training FLOPs in one unit of the table's compute."""
     unit = table.attrs.get("flops_per_unit")
     if unit is None:
-        raise ValueError(
-            f"compute_unit={table.attrs.get('compute_unit')!r} is not known in FLOPs, so at_flops="
-            f"{flops:g} cannot be looked up; say what one unit is with --flops-per-unit"
+        raise OptionError(
+            f"compute_unit={table.attrs.get('compute_unit')!r} is not known in FLOPs, so ",
+            Keyword("at_flops", flops),
+            " cannot be looked up; say what one unit is with ",
+            Keyword("flops_per_unit"),
         )
     return float(unit)
 

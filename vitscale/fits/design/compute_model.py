@@ -10,6 +10,7 @@ from scipy import optimize
 
 from vitscale.fits.design.candidates import Space, more_durations
 from vitscale.fits.design.networks import Network, networks_of
+from vitscale.scaling.option_error import Keyword, OptionError
 
 COOLDOWN_FRACTION = 0.1
 """Fraction of each duration that is its own cooldown, not shared with the trunk (Getting ViT in Shape:
@@ -29,9 +30,10 @@ def table_space(table: pd.DataFrame, *, cooldown_fraction: float = COOLDOWN_FRAC
     """
     flops_per_unit = table.attrs.get("flops_per_unit")
     if flops_per_unit is None:
-        raise ValueError(
+        raise OptionError(
             f"compute_unit={table.attrs.get('compute_unit')!r} is not known in FLOPs, so nothing can "
-            f"be priced; say what one unit is with --flops-per-unit"
+            f"be priced; say what one unit is with ",
+            Keyword("flops_per_unit"),
         )
     networks = networks_of(table)
     measured = _durations(networks)
