@@ -12,8 +12,9 @@ import webbrowser
 import pandas as pd
 import pytest
 from command_line import refused, vitscale
-from report_samples import measured_store
+from report_samples import measured_store, shallow
 
+from vitscale import quickstart
 from vitscale.fits.datasets import load_chinchilla, load_sovit_star, path
 from vitscale.fits.prediction.backtest_result import Backtest, Row
 from vitscale.fits.store_fit import fit_store
@@ -207,6 +208,22 @@ def test_without_an_optimum_no_shape_is_named(capsys, tmp_path):
     page = Text(out.read_text(encoding="utf-8"))
     assert "Width 1" not in page.text and "poorly determined" in page.text
     assert "vitscale fit" in page.text and "vitscale shape" not in page.text
+
+
+def test_a_budget_too_small_for_any_model_is_said_to_be(capsys, tmp_path, monkeypatch):
+    """The quickstart goes on to its next budget, and its report says that the usual one has no answer."""
+    store = measured_store(tmp_path / "store", small=True, world=shallow)
+    monkeypatch.setattr(quickstart, "PLANS", ())  # all is measured, so that it trains nothing
+    code, printed, _ = vitscale(capsys, "quickstart", "--out", tmp_path, "--json")
+    assert code == 0
+    most = pd.DataFrame(Store.open(store).read())["train_flops"].max()
+    assert [shape["train_flops"] for shape in json.loads(printed)["shapes"]] == [100 * most]
+    assert (tmp_path / "shape" / "shape.json").exists()
+    page = Text((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "do not give a shape" in page.text and "depth=0.4" in page.text
+    ten = ("--flops", 10 * most)
+    said = refused(capsys, "report", store, "--out", tmp_path / "r.html", "--no-backtest", *ten)
+    assert "depth=0.4" in said
 
 
 def test_captions_speak_of_what_is_drawn(report, capsys, tmp_path):

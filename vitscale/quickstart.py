@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vitscale.fits.answer import Answer, answer
 from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
+from vitscale.fits.rule import Rule
 from vitscale.fits.store_fit import fit_store
 from vitscale.report.page import write_page
 from vitscale.report.source import read_star_source
@@ -99,19 +101,7 @@ def quickstart(
         say(f"no rule: {error}")
     else:
         assert measured is not None  # a store counts in train_flops
-        for times in BUDGETS:
-            try:
-                found = answer(
-                    rule,
-                    times * measured,
-                    fit_file.setting,
-                    measured_flops=measured,
-                    fit=fit_file.fit,
-                )
-            except ValueError as error:  # sizes this small may come out below one
-                say(f"no shape for {times:g} times the compute measured: {error}")
-                continue
-            answers.append(found)
+        answers = _answers(fit_file, rule, measured, say)
         if answers:
             emitted = emit_answer(answers[0], ["all"], folder / "shape")
             written += emitted.paths
@@ -131,6 +121,27 @@ def quickstart(
         written=tuple(written),
         seconds=time.monotonic() - began,
     )
+
+
+def _answers(
+    fit_file: FitFile, rule: Rule, measured: float, say: Callable[[str], None]
+) -> list[Answer]:
+    """One for each of `BUDGETS` that is not too small for a model of any size; why not for the others is said."""
+    found = []
+    for times in BUDGETS:
+        try:
+            found.append(
+                answer(
+                    rule,
+                    times * measured,
+                    fit_file.setting,
+                    measured_flops=measured,
+                    fit=fit_file.fit,
+                )
+            )
+        except ValueError as error:
+            say(f"no shape for {times:g} times the compute measured: {error}")
+    return found
 
 
 def _measure(store: Store, workers: int | None, quiet: bool) -> bool:
