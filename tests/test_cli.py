@@ -172,7 +172,7 @@ class TestSweep:
 
     def test_a_plan_says_what_a_store_already_holds(self, capsys, store, tmp_path):
         toml = tmp_path / "again.toml"
-        plan = Store.open(store).recorded_plans()[-1]
+        *_, plan = Store.open(store).recorded_plans().values()
         toml.write_text(plan)
         kind = "star" if 'kind = "star"' in plan else "grid"
         _, out, _ = vitscale(capsys, "sweep", kind, toml, "--store", store, "--plan", "--json")

@@ -259,6 +259,25 @@ def test_a_plan_whose_data_are_not_here_is_left_and_the_others_are_trained(tmp_p
     assert measured == {t.id: set(t.durations) for t in PLAN.trials}
 
 
+def test_a_plan_of_another_version_is_left_and_the_others_are_trained(tmp_path, toml, capsys):
+    where = str(tmp_path / "store")
+    assert run(["sweep", "grid", toml, "--store", where, "--submit"]) == 0
+    newer = "momentum = 3\n" + plan_to_toml(dataclasses.replace(PLAN, name="newer"))
+    key = Store.open(where).record_plan("newer", newer)
+    capsys.readouterr()
+    assert run(["worker", where, "--workers", "2"]) == 1
+    told = capsys.readouterr()
+    assert told.err.count(f"{key} is no plan (") == 1 and "no key 'momentum'" in told.err
+    assert "left to others" in told.err
+    done = {trial.id: set(trial.durations) for trial in PLAN.trials}
+    assert Store.open(where).measured_durations() == done
+    for command in (["status"], ["store", "check"]):
+        assert run([*command, where]) == 1
+        assert f"{key} is no plan (" in capsys.readouterr().out
+    assert run(["worker", where, "--plan", "newer"]) == 2
+    assert "use the version that wrote it" in capsys.readouterr().err
+
+
 def test_plans_of_one_name_are_told_apart(tmp_path, capsys):
     store = Store.open(tmp_path / "store", create=True)
     run_plan(PLAN, SimulatedEngine(), store)

@@ -58,7 +58,7 @@ def test_a_grid_grows_until_its_optimum_is_inside(store):
     for name, values in last.sweep.values().items():
         assert min(values) < start.sizes[name].estimate < max(values)
     # Each extension is a plan of its own in the store, and says what it added and why.
-    recorded = [plan_from_toml(text) for text in store.recorded_plans()]
+    recorded = [plan_from_toml(text) for text in store.recorded_plans().values()]
     assert all(extension.plan in recorded for extension in found.extensions)
     assert any("largest width of the grid: added width 16" in line for line in said)
     # Nothing is measured twice: what is added costs what it costs, and no more.

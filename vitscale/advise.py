@@ -20,9 +20,9 @@ from vitscale.fits.tables import star_table
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import DIMENSIONS, Shape
 from vitscale.sources import read_source
-from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.plan import GridSweep, Part, Plan, StarSweep, shared_trunks
 from vitscale.sweeps.presets import preset
+from vitscale.sweeps.recorded import recorded
 from vitscale.sweeps.store import Store
 
 PLAN_NAME = "advice"
@@ -208,7 +208,7 @@ def plan_of(
 def _recorded_star(store: Store, rows: pd.DataFrame) -> StarSweep:
     """The star sweep of the store that most of the measured shapes are of."""
     recipe = rows["recipe_id"].iloc[0]
-    sweeps = [plan_from_toml(text).sweep for text in store.recorded_plans()]
+    sweeps = [plan.sweep for plan in recorded(store)]
     stars = [s for s in sweeps if isinstance(s, StarSweep) and s.recipe.id == recipe]
     if not stars:
         raise ValueError(

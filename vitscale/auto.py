@@ -274,7 +274,7 @@ def round_name(plan: Plan, number: int) -> str:
 def recorded_rounds(plan: Plan, store: Store) -> list[Plan]:
     """The rounds of a loop over `plan` that `store` knows, in order."""
     named = {}
-    for text in store.recorded_plans():
+    for text in store.recorded_plans().values():
         if re.search(r"-auto-[0-9]+\"", text):  # cheaper than to read the plans of others
             found = plan_from_toml(text)
             named.setdefault(found.name, found)

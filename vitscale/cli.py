@@ -232,7 +232,7 @@ def _unexpected(error: Exception, *, shown: bool) -> str:
 def _sentence(error: ValueError | OSError) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    from vitscale.scaling.option_error import in_flags
+    from vitscale.fits.option_error import in_flags
 
     return in_flags(error)
 

@@ -22,9 +22,9 @@ from vitscale.fits.tables import FLOPS_PER_UNIT
 from vitscale.scaling.progress import Speed
 from vitscale.scaling.shape import DIMENSIONS
 from vitscale.sweeps.preview import Preview, TrialCost, preview
+from vitscale.sweeps.recorded import recorded
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.stored_speed import stored_speed
-from vitscale.sweeps.work import recorded
 
 _LEVELS = (0.5, 0.8, 0.9)
 _SHOWN_LEVEL = 0.9

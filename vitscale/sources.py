@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from vitscale.fits.files import read_table
 from vitscale.sweeps.places.place import is_remote
+from vitscale.sweeps.recorded import recorded
 from vitscale.sweeps.store import Store, store_inside
-from vitscale.sweeps.work import recorded
 
 if TYPE_CHECKING:
     import pandas as pd

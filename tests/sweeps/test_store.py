@@ -419,4 +419,4 @@ def test_a_plan_is_kept_once_for_each_text(store):
     keys = {store.record_plan("mine", text) for text in ("a = 1\n", "a = 2\n", "a = 1\n")}
     assert len(keys) == 2
     assert {(store.path / key).read_text() for key in keys} == {"a = 1\n", "a = 2\n"}
-    assert sorted(store.recorded_plans()) == ["a = 1\n", "a = 2\n"]
+    assert sorted(store.recorded_plans().values()) == ["a = 1\n", "a = 2\n"]

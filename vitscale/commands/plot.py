@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns
-from vitscale.scaling.option_error import in_flags
+from vitscale.fits.option_error import in_flags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

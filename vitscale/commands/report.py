@@ -11,7 +11,7 @@ from vitscale.commands.output import output
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
-from vitscale.scaling.option_error import in_flags
+from vitscale.fits.option_error import in_flags
 
 if TYPE_CHECKING:
     from vitscale.report.page import Page

@@ -4,7 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from vitscale.commands.options import Groups
-from vitscale.scaling.option_error import OptionError
+from vitscale.fits.option_error import OptionError
 
 if TYPE_CHECKING:
     import pandas as pd

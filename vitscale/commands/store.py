@@ -109,19 +109,21 @@ def _compact(command: Compact) -> int:
 
 
 def _check(command: Check) -> int:
+    from vitscale.sweeps.recorded import read_recorded
     from vitscale.sweeps.store import Store
 
     store = Store.open(command.store)
     with working(f"reading every file of {store.name}"):
-        problems = store.check()
+        measurements, plans = store.check(), read_recorded(store).unreadable
+    problems = [*measurements, *plans]
     damaged = [{"path": str(p.path), "reason": p.reason} for p in problems]
     lines = [f"{problem.path} {problem.reason}" for problem in problems]
-    if problems:
+    if measurements:
         lines.append(
-            f"{len(problems)} of the files are not to be trusted; move single ones out of the store and "
+            f"{len(measurements)} of the files are not to be trusted; move single ones out of the store and "
             f"run the same sweeps again to measure them anew: nothing else is lost"
         )
-    else:
+    if not problems:
         files = sum(map(len, store.measured_durations().values()))
         lines = [f"{store.name} is whole: {files:,} cooled-down models measured"]
     output(command.json, {"store": store.name, "problems": damaged}, lambda: lines)

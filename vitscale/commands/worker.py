@@ -157,10 +157,12 @@ def _work(
     from vitscale.commands.engines import engine_for, local_engine
     from vitscale.sweeps.display import run_display
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
+    from vitscale.sweeps.recorded import read_recorded
     from vitscale.sweeps.words import report_lines
-    from vitscale.sweeps.work import recorded, work
+    from vitscale.sweeps.work import work
 
-    if not recorded(store, list(command.plan)) and not follow:
+    there = read_recorded(store, list(command.plan))
+    if not (there.plans or there.unreadable or follow):
         raise ValueError(
             f"the store {store.name} has no plans; submit one with: vitscale sweep star NAME --store "
             f"{store.name} --submit"
@@ -199,7 +201,7 @@ def _work(
     )
     if preemption.asked:
         return PREEMPTED_EXIT
-    return 0 if all(report.complete for report in reports) else 1
+    return 0 if all(report.complete for report in reports) and not there.unreadable else 1
 
 
 def _unusable(engine: "LocalEngine | RayEngine", trial: "Trial") -> str:
@@ -213,7 +215,7 @@ def _unusable(engine: "LocalEngine | RayEngine", trial: "Trial") -> str:
 
 def _trials(store: "Store", plans: tuple[str, ...]) -> dict[str, set[int]]:
     """Durations of all trials of the plans, by trial id."""
-    from vitscale.sweeps.work import recorded
+    from vitscale.sweeps.recorded import recorded
 
     found: dict[str, set[int]] = {}
     for plan in recorded(store, list(plans)):

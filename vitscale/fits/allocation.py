@@ -29,9 +29,9 @@ from vitscale.fits.law_fit import LawFit, fit_law
 from vitscale.fits.law_table import LawTable
 from vitscale.fits.laws import LAWS
 from vitscale.fits.loss import Loss
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.fits.prediction.backtest import backtest
 from vitscale.fits.prediction.backtest_result import Backtest
-from vitscale.scaling.option_error import Keyword, OptionError
 
 FLOPS_PER_PARAMETER_AND_TOKEN = 6.0
 """Training FLOPs of a transformer for each parameter and token: two forward, four backward."""

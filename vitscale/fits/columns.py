@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.fits.separated import cell_in_words
 from vitscale.scaling.names import nearest, suggest
-from vitscale.scaling.option_error import Keyword, OptionError
 
 STAR_COLUMNS = ("dimension", "x", "compute", "error", "is_center", "model")
 

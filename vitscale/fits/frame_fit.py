@@ -7,11 +7,11 @@ import pandas as pd
 
 from vitscale.fits.answer import Setting
 from vitscale.fits.fit_file import FitFile
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.fits.shape_law import fit_star
 from vitscale.fits.store_fit import fit_store
 from vitscale.fits.store_tables import is_store, rows_of_a_store
 from vitscale.fits.tables import in_train_flops, star_table
-from vitscale.scaling.option_error import Keyword, OptionError
 
 
 def fit_frame(

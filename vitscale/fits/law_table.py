@@ -9,8 +9,8 @@ from jaxtyping import Float
 
 from vitscale.fits.columns import column_of, positive, refuse_bad, series
 from vitscale.fits.laws import LAWS, Law
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.scaling.names import suggest
-from vitscale.scaling.option_error import Keyword, OptionError
 
 ONLY_INPUT = ("x", "C")
 """Names that the input of a law of one may be given by, whichever its equation has."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from vitscale.fits.columns import STAR_COLUMNS, noted, positive, refuse_bad, series, where
-from vitscale.scaling.option_error import Keyword, OptionError
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.scaling.shape import DIMENSIONS
 
 _STORE_COLUMNS = (

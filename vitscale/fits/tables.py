@@ -26,11 +26,11 @@ from vitscale.fits.columns import (
     series,
 )
 from vitscale.fits.files import read_table as read_table
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.fits.store_tables import find_center as find_center
 from vitscale.fits.store_tables import grid_table_from_store as grid_table_from_store
 from vitscale.fits.store_tables import is_store as is_store
 from vitscale.fits.store_tables import star_table_from_store as star_table_from_store
-from vitscale.scaling.option_error import Keyword, OptionError
 
 FLOPS_PER_UNIT = {
     # A training step costs three forward passes: one forward and a backward of two.

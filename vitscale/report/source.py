@@ -60,7 +60,7 @@ def read_star_source(
         table=table,
         sha256=rows_sha256(frame),
         rows=frame,
-        plans=tuple(Store.open(name).recorded_plans()) if known else (),
+        plans=tuple(Store.open(name).recorded_plans().values()) if known else (),
         columns=tuple(columns),
     )
 

@@ -15,8 +15,8 @@ from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.leases import Holder, holders
 from vitscale.sweeps.parquet import Facts
 from vitscale.sweeps.preview import trial_cost
+from vitscale.sweeps.recorded import read_recorded
 from vitscale.sweeps.store import Problem, Store
-from vitscale.sweeps.work import labelled
 
 State = Literal["done", "diverged", "running", "failed", "cancelled", "waiting"]
 """Of a trial: all durations measured, one of them diverged, held by a process, given up after its last
@@ -59,7 +59,7 @@ class TrialStatus:
 class StoreStatus:
     """Trials of a store and of its plans, and the files that cannot be trusted.
 
-    - `plans`: of each plan that was run or submitted here, by its label (`work.labelled`), the durations done and
+    - `plans`: of each plan that was run or submitted here, by its label (`RecordedPlans`), the durations done and
       the durations in all.
     - `losses`: attempts that ended with their process or machine.
     """
@@ -133,7 +133,8 @@ def store_status(store: Store) -> StoreStatus:
         if not problems:
             raise
         facts = store.facts(skip=[problem.path for problem in problems])
-    plans = labelled(store)
+    there = read_recorded(store)
+    plans = there.plans
     ended, held, unwanted = attempts(store), holders(store.place), cancelled(store)
     resumable = store.resumable()
     trials: dict[str, Trial] = {}
@@ -159,7 +160,7 @@ def store_status(store: Store) -> StoreStatus:
         trials=tuple(found),
         plans={label: _done(plan.trials, facts) for label, plan in plans.items()},
         losses=sum(a.outcome in ("lost", "preempted") for each in ended.values() for a in each),
-        problems=problems,
+        problems=(*problems, *there.unreadable),
     )
 
 

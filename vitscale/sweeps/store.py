@@ -235,9 +235,9 @@ class Store:
             elif not BASE.fullmatch(name):
                 reason = "is not named {trial id}-{examples}.parquet"
             if reason:
-                problems.append(Problem(path=self._where(f"measurements/{name}"), reason=reason))
+                problems.append(Problem(path=self.where(f"measurements/{name}"), reason=reason))
         if manifest is not None and not self.place.exists(f"measurements/{manifest.base}"):
-            where = self._where(f"measurements/{manifest.base}")
+            where = self.where(f"measurements/{manifest.base}")
             problems.append(Problem(path=where, reason="is missing; restore it from a copy"))
         return problems
 
@@ -291,10 +291,10 @@ class Store:
             self.place.put(key, toml.encode())
         return key
 
-    def recorded_plans(self) -> list[str]:
-        """Texts of the plans that were run here, as TOML, by file name."""
-        names = [name for name in self.place.names("plans") if name.endswith(".toml")]
-        return [self.place.read(f"plans/{name}").decode("utf-8") for name in names]
+    def recorded_plans(self) -> dict[str, str]:
+        """Texts of the plans that were run here, as TOML, by their keys, in the order of these."""
+        keys = [f"plans/{name}" for name in self.place.names("plans") if name.endswith(".toml")]
+        return {key: self.place.read(key).decode("utf-8", errors="replace") for key in keys}
 
     @contextlib.contextmanager
     def lock(self, trial: Trial, *, on_beat: Callable[[], None] | None = None) -> Iterator[bool]:
@@ -434,7 +434,8 @@ class Store:
     def _key(self, trial_id: str, examples: int) -> str:
         return f"measurements/{_checked(trial_id)}-{examples}.parquet"
 
-    def _where(self, key: str) -> Path:
+    def where(self, key: str) -> Path:
+        """The path of a file of a folder; the key of one elsewhere."""
         return self.place.path / key if isinstance(self.place, FolderPlace) else Path(key)
 
     def _checkpoints(self, trial_id: str) -> Path:
@@ -473,7 +474,7 @@ class Store:
             found, version, made_by = (marker[k] for k in ("format", "schema_version", "made_by"))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"{self._where(_MARKER)} is damaged; write into it {_marker().decode().strip()}"
+                f"{self.where(_MARKER)} is damaged; write into it {_marker().decode().strip()}"
             ) from error
         if found != _FORMAT or not isinstance(version, int):
             raise StoreError(f"{self.name} is not a store: its {_MARKER} says format={found!r}")

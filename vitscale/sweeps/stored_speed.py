@@ -7,8 +7,8 @@ import numpy as np
 from vitscale.scaling.progress import Speed
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.parquet import Facts
+from vitscale.sweeps.recorded import recorded
 from vitscale.sweeps.store import Store
-from vitscale.sweeps.work import recorded
 
 
 def stored_speed(store: Store, trials: Iterable[Trial]) -> Speed | None:

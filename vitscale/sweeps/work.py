@@ -1,25 +1,22 @@
 """A worker of a store: runs whatever its plans lack, beside any number of others on any machines."""
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed
-from vitscale.sweeps.config import plan_from_toml
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
+from vitscale.sweeps.recorded import read_recorded
 from vitscale.sweeps.run import RETRIES, Display, Limits, RunReport, run, untrained
-from vitscale.sweeps.store import Store
+from vitscale.sweeps.store import Problem, Store
 
 if TYPE_CHECKING:
     from vitscale.sweeps.trackers.tracking import Tracking
 
 _NEW_PLANS_S = 10.0
-_HASH = 6
-"""Digits of a plan's hash that are shown where its name is not enough."""
 
 
 def work(
@@ -45,11 +42,16 @@ def work(
     """
     began = time.monotonic()
     reports: dict[str, RunReport] = {}
+    said: set[Problem] = set()
     given_up: set[str] = set()
     """Trials that failed here in ways that the store does not count against them: they are not begun again."""
     while True:
-        busy = False
-        for label, plan in labelled(store, plans).items():
+        busy, there = False, read_recorded(store, plans)
+        for problem in there.unreadable:
+            if problem not in said:
+                say(f"{problem.path} {problem.reason}; its trials are left to others")
+                said.add(problem)
+        for label, plan in there.plans.items():
             left = None if max_hours is None else max_hours - (time.monotonic() - began) / 3600
             if left is not None and left <= 0:
                 return list(reports.values())
@@ -86,43 +88,6 @@ def work(
             time.sleep(_NEW_PLANS_S)
         elif not busy:
             return list(reports.values())
-
-
-def labelled(store: Store, names: list[str] | None = None) -> dict[str, Plan]:
-    """The plans that were run or submitted here by what tells them apart: the name, followed by the beginning of
-    the hash in its file's name where plans of one name differ.
-
-    - `names`: only those of these names, labels, or names of files in `plans/`.
-
-    Raises `ValueError` where one is not there.
-    """
-    by_name: dict[str, list[tuple[str, Plan]]] = {}
-    for text in store.recorded_plans():
-        plan = plan_from_toml(text)
-        alike = by_name.setdefault(plan.name, [])
-        if plan not in [
-            other for _, other in alike
-        ]:  # another version may write the same otherwise
-            alike.append((hashlib.sha256(text.encode()).hexdigest()[:12], plan))
-    found, called = {}, {}
-    for name, alike in by_name.items():
-        for digest, plan in alike:
-            label = name if len(alike) == 1 else f"{name}-{digest[:_HASH]}"
-            found[label] = plan
-            called[label] = {name, label, f"{name}-{digest}", f"{name}-{digest}.toml"}
-    for name in names or ():
-        if not any(name in each for each in called.values()):
-            there = ", ".join(sorted(found)) or "none"
-            raise ValueError(f"the store {store.name} has no plan {name!r}; it has {there}")
-    return {label: plan for label, plan in found.items() if not names or called[label] & {*names}}
-
-
-def recorded(store: Store, names: list[str] | None = None) -> list[Plan]:
-    """The plans that were run or submitted here; those that `names` name where some are named.
-
-    Raises `ValueError` where one is not there.
-    """
-    return list(labelled(store, names).values())
 
 
 def trainable(store: Store, plan: Plan) -> set[str]:

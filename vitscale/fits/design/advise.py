@@ -23,11 +23,11 @@ from vitscale.fits.design.advice_reasons import cautions_of, notes_of, reasons_o
 from vitscale.fits.design.candidates import Kind, Option, Space, options_for, sizes_to_try
 from vitscale.fits.design.design import Problem, choose, problem_of
 from vitscale.fits.design.networks import Network, networks_of
+from vitscale.fits.option_error import Keyword, OptionError
 from vitscale.fits.shape_law import arm_of, fit_star
 from vitscale.fits.star_fit import DimensionFit, StarFit
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.names import suggest
-from vitscale.scaling.option_error import Keyword, OptionError
 
 _ALONE: dict[str, tuple[Kind, ...]] = {
     "new sizes": ("size",),

@@ -10,7 +10,7 @@ from scipy import optimize
 
 from vitscale.fits.design.candidates import Space, more_durations
 from vitscale.fits.design.networks import Network, networks_of
-from vitscale.scaling.option_error import Keyword, OptionError
+from vitscale.fits.option_error import Keyword, OptionError
 
 COOLDOWN_FRACTION = 0.1
 """Fraction of each duration that is its own cooldown, not shared with the trunk (Getting ViT in Shape:
