@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import pytest
+from matplotlib.image import imread
 
 from vitscale.cli import run as vitscale
 from vitscale.scaling.recipes import RECIPES
@@ -37,7 +38,10 @@ def test_preemptions_cost_attempts_and_little_else(tmp_path, capsys):
     assert found["attempts"] > found["measured"] == found["trials"]
     assert found["hours"] >= found["bound_hours"]
     assert 0 < found["repeated_flops"] < 0.01 * found["spent_flops"]
-    assert figure.read_bytes()[:4] == b"\x89PNG"
+    assert tuple(imread(figure)[0, 0, :3]) == (1, 1, 1)
+    slide = ("--figure", str(tmp_path / "slide.png"), "--theme", "dark", "--size", "slide")
+    rehearse("grid", "sovit", *options, *slide, capsys=capsys)
+    assert imread(tmp_path / "slide.png")[0, 0, :3].max() < 0.2
     assert vitscale(["rehearse", "grid", "sovit", *options]) == 0
     assert f"{found['attempts']:,} attempts" in capsys.readouterr().out
 
@@ -98,6 +102,7 @@ def test_what_a_store_holds_is_not_done_again_and_gives_the_speed(tmp_path, caps
         ((*FAST, "--preemptions-per-hour", "1"), "preemptions_per_hour=1"),
         ((*FAST, "--price", "-1"), "price=-1"),
         ((*FAST, "--figure", "rehearsal.gif"), "rehearsal.gif ends in '.gif'"),
+        ((*FAST, "--theme", "dark"), "add --figure"),
         (("--flops-per-second", "0"), "flops_per_second=0"),
         (("--flops-per-second", "400"), "400 TFLOP/s is 4e14"),
         ((*FAST, "--store", "nowhere"), "there is no store at nowhere"),

@@ -153,6 +153,7 @@ def _run_command(entry: Entry, words: Sequence[str], asked: dict[str, bool]) -> 
             return _help(command, words, prog)
         if asked["--quiet"] and asked["--verbose"]:
             return _refuse("--quiet and --verbose do not go together; leave one out")
+        from vitscale.commands.looks import looking
         from vitscale.commands.usage import UsageError, given, parse
 
         try:
@@ -161,7 +162,8 @@ def _run_command(entry: Entry, words: Sequence[str], asked: dict[str, bool]) -> 
             return _refuse(str(error))
         log.info("%s with %s", prog, given(parsed) or "no options")
         began = time.monotonic()
-        code = run_it(parsed)
+        with looking(parsed):
+            code = run_it(parsed)
         log.info("exit code %d after %.2f s", code, time.monotonic() - began)
         return code
     except BrokenPipeError:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.looks import Looks
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns
@@ -36,7 +37,7 @@ _LINE_BUDGETS = 13
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plot(Columns):
+class Plot(Columns, Looks):
     """Draw every figure that a store or a table allows, and say for each other why not.
 
     SOURCE is what `vitscale fit` takes: a store, or a CSV or Parquet file whose columns have the usual names
@@ -54,16 +55,14 @@ class Plot(Columns):
         "Runs of other models": ("law", "inputs"),
     }
 
+    drawn_to: ClassVar[str] = "out"
+
     source: Positional[str]
     """A store (a folder, or s3://..., gs://...), a .csv or a .parquet file."""
     out: Annotated[Path, arg(aliases=["-o"])]
     """Folder to draw into; it is made where it is missing."""
     only: tuple[Name, ...] = ()
     """Draw these alone."""
-    theme: Literal["light", "dark"] = "light"
-    """On a white or on a dark background."""
-    size: Literal["paper", "slide"] = "paper"
-    """For a page of a paper, or larger words and lines for a slide."""
     format: Literal["png", "svg", "pdf"] = "png"
     """Of the files."""
     interactive: bool = False
@@ -112,17 +111,16 @@ def _draw(
     began = time.monotonic()
     written: list[tuple[str, Path]] = []
     refused: dict[str, str] = {}
-    with plots.look(command.theme, command.size):
-        for number, (name, figure) in enumerate(figures.items(), 1):
-            if time.monotonic() - began > _SAY_AFTER_S:
-                print(f"[{number}/{len(figures)}] {name}", file=sys.stderr, flush=True)
-            try:
-                path = plots.save(figure(), command.out / f"{name}.{command.format}")
-                written.append((name, path))
-                if name in pages:
-                    written.append((name, pages[name](command.out / f"{name}.html")))
-            except ValueError as error:
-                refused[name] = in_flags(error)
+    for number, (name, figure) in enumerate(figures.items(), 1):
+        if time.monotonic() - began > _SAY_AFTER_S:
+            print(f"[{number}/{len(figures)}] {name}", file=sys.stderr, flush=True)
+        try:
+            path = plots.save(figure(), command.out / f"{name}.{command.format}")
+            written.append((name, path))
+            if name in pages:
+                written.append((name, pages[name](command.out / f"{name}.html")))
+        except ValueError as error:
+            refused[name] = in_flags(error)
     lines = [f"wrote {path}" for _, path in written]
     for sentence in dict.fromkeys(refused.values()):
         names = ", ".join(name for name, reason in refused.items() if reason == sentence)

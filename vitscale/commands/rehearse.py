@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tyro.conf import Positional
 
+from vitscale.commands.looks import Looks
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.price import check_price
@@ -32,7 +33,7 @@ _MOST_ROWS = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Rehearse:
+class Rehearse(Looks):
     """Play a sweep through on a cluster that exists in numbers alone, before it costs anything: hours, cost,
     what preemptions and idle workers waste.
 
@@ -59,6 +60,7 @@ class Rehearse:
             "checkpoint_seconds",
             "seed",
         ),
+        "A picture of it": ("figure", "theme", "size"),
     }
 
     kind: Positional[Literal["star", "grid"]]

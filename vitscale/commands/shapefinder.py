@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
+from vitscale.commands.looks import Looks
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.saying import note
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shapefinder:
+class Shapefinder(Looks):
     """Which shapes fit this device's memory, and how fast they train.
 
     Compiles the real training step of every shape ahead of time for what it needs, and times steps, on
@@ -49,7 +50,7 @@ class Shapefinder:
             "fsdp",
         ),
         "The device": ("memory", "seconds"),
-        "The map": ("figure", "show"),
+        "The map": ("figure", "show", "theme", "size"),
     }
 
     out: Path = Path("shapefinder.jsonl")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from tyro.conf import Positional
 
 from vitscale.commands.engines import CLUSTER_GROUP, PROCESS_GROUP, Engines
+from vitscale.commands.looks import Looks
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output, print_json
 from vitscale.commands.saying import log, note, quiet
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep(Engines):
+class Sweep(Engines, Looks):
     """Plan or run a sweep: a star through a large centre, a grid of small shapes, or a star that buys its
     own further trials.
 
@@ -51,6 +52,7 @@ class Sweep(Engines):
         **PROCESS_GROUP,
         "The training step": ("layout", "remat", "micro_batches"),
         **CLUSTER_GROUP,
+        "A picture of the plan": ("figure", "theme", "size"),
     }
 
     kind: Positional[Literal["star", "grid", "auto"]]
