@@ -72,7 +72,7 @@ class Material:
         Raises `ValueError` where there is none.
         """
         if isinstance(self._fitted, ValueError):
-            raise ValueError(str(self._fitted))
+            raise self._fitted.with_traceback(None)
         return self._fitted
 
     @cached_property
