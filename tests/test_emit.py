@@ -51,11 +51,28 @@ def test_two_shapes_are_not_mixed_in_a_folder(capsys, tmp_path, target):
     other = "timm" if target != "timm" else "huggingface"
     before = {path: path.read_bytes() for path in out.rglob("*.*")}
     message = refused(capsys, "--flops", 1e22, "--emit", other, "--out", out)
-    sizes = f"{first['width']} x {first['depth']} x {first['mlp_dim']}"
-    assert f"holds another shape ({sizes}) in {target}, " in message
+    sizes = f"{first['width']} x {first['depth']} x {first['mlp_dim']}, {first['heads']} heads"
+    assert f"holds another model ({sizes}, patch 14" in message and f") in {target}, " in message
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
     assert told(capsys, "--flops", 1e21, "--emit", other, "--out", out)["shape"] == first
     assert told(capsys, "--flops", 1e22, "--emit", "all", "--out", out)["shape"] != first
+
+
+def test_models_that_differ_in_their_patches_alone_are_not_mixed(capsys, tmp_path):
+    flags = ("--flops", 1e21, "--out", tmp_path, "--emit")
+    told(capsys, *flags, "timm")
+    message = refused(capsys, *flags, "huggingface", "--patch", 16)
+    assert "patch 14 on 224 px) in timm" in message and "patch 16 on 224 px" in message
+
+
+def test_a_config_of_big_vision_does_not_outlive_its_model(capsys, tmp_path):
+    flags = ("--emit", "big_vision", "--out", tmp_path, "--data")
+    told(capsys, "--flops", 1e21, *flags, "tfds:imagenet2012")
+    before = (tmp_path / "big_vision" / "config.py").read_text()
+    # Data that big_vision does not read: its config.json alone is written.
+    assert "in big_vision, which" in refused(capsys, "--flops", 1e22, *flags, "npz:images.npz")
+    assert (tmp_path / "big_vision" / "config.py").read_text() == before
+    assert told(capsys, "--flops", 1e21, *flags, "npz:images.npz")["written"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from vitscale.fits.store_fit import fit_store
 from vitscale.report.cost import cost
 from vitscale.report.source import read_star_source
 from vitscale.report.star_checks import star_checks
+from vitscale.sweeps.config import plan_to_toml
+from vitscale.sweeps.recorded import read_recorded
 from vitscale.sweeps.store import Store
 
 STAR = path("sovit_star_sweep")
@@ -133,11 +135,18 @@ def test_the_commands_make_the_report_again(report, store, capsys, tmp_path, mon
     commands = [
         " ".join(found.split())
         for found in re.findall(
-            r"vitscale (?:fit|shape|report|advise) .*?(?= Copy| The| This| What| plan| $|$)",
+            r"vitscale (?:fit|shape|report|advise) .*?(?= Copy| The| This| What| grid\.toml| $|$)",
             page.text[page.text.index("Make it again") :],
         )
     ]
     assert len(commands) == 4
+    words = shlex.split(next(each for each in commands if " report " in each))
+    assert float(words[words.index("--flops") + 1]) == 1e14
+    for name, plan in read_recorded(Store.open(store)).plans.items():
+        kind, file = "grid" if name == "grid" else "star", tmp_path / f"{name}.toml"
+        assert f"vitscale sweep {kind} {name}.toml --store" in page.text
+        file.write_text(plan_to_toml(plan))
+        assert vitscale(capsys, "sweep", kind, file, "--store", store)[0] == 0  # all is there
     for command in commands:
         words = shlex.split(command)
         more = ["--no-backtest"] if words[1] == "report" else []
@@ -147,6 +156,70 @@ def test_the_commands_make_the_report_again(report, store, capsys, tmp_path, mon
     assert re.findall(r"their SHA-256 (\w{64})", page.text) == re.findall(
         r"SHA-256 (\w{64})", again.text
     )
+
+
+def test_of_several_recipes_the_one_that_was_asked_for_decides_all(store, capsys, tmp_path):
+    """Another recipe's larger images, larger networks and diverged runs are none of its business."""
+    rows = pd.DataFrame(Store.open(store).read())
+    (own,) = rows["recipe_id"].unique()
+    other = rows.assign(recipe_id="other", image_size=32, readout="map", params=rows["params"] * 9)
+    other["trial_id"] = other["trial_id"].str[::-1]
+    both = tmp_path / "both.parquet"
+    pd.concat([other, rows]).to_parquet(both)
+    fit = tmp_path / "fit.json"
+    assert vitscale(capsys, "fit", both, "--recipe", own, "--out", fit)[0] == 0
+    setting = json.loads(fit.read_text())["setting"]
+    assert (setting["image_size"], setting["readout"]) == (16, "gap")
+    out = tmp_path / "both.html"
+    options = ("--recipe", own, "--no-backtest", "--out", out)
+    assert vitscale(capsys, "report", both, *options)[0] == 0
+    page = Text(out.read_text(encoding="utf-8")).text
+    assert f"recipe {own} " in page and f"{own}, other" not in page
+    assert "on images of 16 pixels" in page
+
+
+def test_below_the_least_compute_measured_care_is_due(store, capsys, tmp_path):
+    least = pd.DataFrame(Store.open(store).read())["train_flops"].min()
+    out = tmp_path / "small.html"
+    options = ("--flops", least / 4, "--no-backtest", "--out", out)
+    assert vitscale(capsys, "report", store, *options)[0] == 0
+    page = Text(out.read_text(encoding="utf-8")).text
+    assert "well determined" not in page.split("Shapes for other budgets")[0]
+    assert "times the budget" in page and "within the compute measured" not in page
+
+
+def test_a_table_does_not_tell_its_models_but_flags_do(capsys, tmp_path):
+    """Images of 384 pixels in patches of 16 are 576 tokens; in the paper's setting there are 256."""
+    table = ("--compute", "forward_gflops", "--like", "ViT-g/14 x 16e9", "--no-backtest")
+    out = tmp_path / "own.html"
+    page = {}
+    for name, flags in {"assumed": (), "told": ("--patch", 16, "--image-size", 384)}.items():
+        assert vitscale(capsys, "report", STAR, *table, *flags, "--out", out)[0] == 0
+        page[name] = Text(out.read_text(encoding="utf-8")).text
+    assert "does not tell what models it is of" in page["assumed"]
+    assert "does not tell what models" not in page["told"]
+    assert "patches of 16 on images of 384 pixels" in page["told"]
+    assert "--patch 16 --image-size 384" in page["told"].split("Make it again")[-1]
+    assert re.findall(r'local-dir:[^"]+trunk', page["told"]) == ["local-dir:FOLDER/openclip/trunk"]
+
+    fit = tmp_path / "fit.json"
+    assert vitscale(capsys, "fit", STAR, "--compute", "forward_gflops", "--out", fit)[0] == 0
+    asked = ("shape", "--fit", fit, "--flops", 1e21)
+    _, shown, _ = vitscale(capsys, *asked, "--hardware", "cpu")
+    assert "does not tell what models it is of" in shown and "None" not in shown
+    assert "does not tell" not in vitscale(capsys, *asked, "--patch", 16)[1]
+
+
+def test_a_star_with_another_dimension_gives_laws_and_no_shape(capsys, tmp_path):
+    star = load_sovit_star()
+    more = star[star["dimension"] == "depth"].assign(dimension="experts")
+    csv, fit, out = tmp_path / "four.csv", tmp_path / "fit.json", tmp_path / "four.html"
+    pd.concat([star, more]).to_csv(csv, index=False)
+    table = (csv, "--compute", "forward_gflops")
+    assert vitscale(capsys, "fit", *table, "--out", fit)[0] == 0
+    assert "has experts besides width" in refused(capsys, "shape", "--fit", fit, "--flops", 1e21)
+    assert vitscale(capsys, "report", *table, "--out", out, "--no-backtest")[0] == 0
+    assert "has experts besides width" in Text(out.read_text(encoding="utf-8")).text
 
 
 def test_a_table_of_ones_own(capsys, tmp_path, monkeypatch):

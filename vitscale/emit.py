@@ -43,7 +43,7 @@ def emit_answer(
     another shape would stay in the folder.
     """
     texts, notes = answer_texts(found, names, folder, classes=classes, recipe=recipe, data=data)
-    refuse_mixture(found.shape, folder, texts)
+    refuse_mixture(found.shape, found.setting.image_size, folder, texts)
     return write_texts(texts, notes)
 
 
@@ -55,8 +55,12 @@ def answer_texts(
     classes: int = 0,
     recipe: str | None = None,
     data: str | None = None,
+    lies_in: Path | None = None,
 ) -> tuple[dict[Path, str], tuple[str, ...]]:
-    """What `emit_answer` would write, by path, and its notes; nothing is written."""
+    """What `emit_answer` would write, by path, and its notes; nothing is written.
+
+    - `lies_in`: as in `vitscale.fits.export.target_texts`.
+    """
     names = tuple(names)
     wanted = [name for name in targets_named(names) if name in _WITH_RECIPE]
     training: Training | str = "no target needs one"
@@ -68,7 +72,9 @@ def answer_texts(
             training = training_of(found, base, data)
         except ValueError as error:
             training = f"by recipe {base!r}, {error}; name another with --recipe"
-    texts, left_out = target_texts(_spec(found, classes), names, folder, training=training)
+    texts, left_out = target_texts(
+        _spec(found, classes), names, folder, training=training, lies_in=lies_in
+    )
     if isinstance(training, Training) and (why := UNAVAILABLE.get(training.recipe["data"])):
         notes.append(
             f"{' and '.join(wanted)}: the recipe {training.base!r} trains on "

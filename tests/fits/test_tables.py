@@ -336,18 +336,18 @@ def test_diverged_trials_are_left_out_and_counted():
         (
             _store(_star_shapes()),
             {"metric": "loss"},
-            "--metric loss: not in the store, which holds",
+            "metric='loss': not in the store, which holds",
         ),
-        (_store(_star_shapes()), {"recipe": "r9"}, "--recipe r9: not in the store, which holds r1"),
+        (_store(_star_shapes()), {"recipe": "r9"}, "recipe='r9': not in the store, which holds r1"),
         (
             pd.concat([_store(_star_shapes()), _store(_star_shapes(), recipe_id="r2")]),
             {},
-            "several values of recipe_id; choose one with --recipe: r1, r2",
+            "several values of recipe_id; choose one with recipe: r1, r2",
         ),
         (
             pd.concat([_store(_star_shapes()), _store(_star_shapes(), metric="loss")]),
             {},
-            "choose one with --metric: digits_error, loss",
+            "choose one with metric: digits_error, loss",
         ),
         (
             pd.concat([_store(_star_shapes()), _store(_star_shapes(), metric_version=2)]),

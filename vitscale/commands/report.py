@@ -6,6 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from tyro.conf import Positional, arg
 
+from vitscale.commands.model_setting import (
+    MODEL_GROUP,
+    Models,
+    changed,
+    given_model,
+    tells_images,
+)
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 from vitscale.commands.price import check_price
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Report(Columns):
+class Report(Columns, Models):
     """One self-contained HTML page: the shape for a budget, what speaks for it and against, what was measured,
     what it cost, and how to make it again. Needs no network, prints well.
 
@@ -34,6 +41,7 @@ class Report(Columns):
 
     groups: ClassVar[Groups] = {
         "The question": ("flops", "like", "price"),
+        **MODEL_GROUP,
         **COLUMN_GROUPS,
         "Runs of other models": ("law", "inputs"),
     }
@@ -101,11 +109,18 @@ def run_report(command: Report) -> int:
     with working(f"fitting {command.source}"):
         frame = read_source(command.source)
         fit_file, table = fit_source(frame, command.source, command, train_flops=True, resamples=0)
+    fit_file = dataclasses.replace(
+        fit_file,
+        setting=changed(fit_file.setting, command),
+        assumed=fit_file.assumed and not tells_images(command),
+    )
     backtest = None
     if not command.no_backtest:
         backtest = _backtest(table, fit_file.fit.level)
     page = star_page(
-        read_star_source(command.source, frame, fit_file, table, given_columns(command)),
+        read_star_source(
+            command.source, frame, fit_file, table, given_columns(command), given_model(command)
+        ),
         flops=flops,
         backtest=backtest,
         price=command.price,
@@ -126,6 +141,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         for field in dataclasses.fields(Columns)
         if field.name not in ("error", "model") and getattr(command, field.name) is not None
     ]
+    unused += [word for word in given_model(command) if word.startswith("--")]
     if command.price is not None:
         unused.append("--price")
     if unused:

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import tyro
 
+from vitscale.commands.model_setting import MODEL_GROUP, Models, changed, tells_images
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShapeFor:
+class ShapeFor(Models):
     """The compute-optimal shape for a budget, from a fit or from the paper's own rule.
 
     Examples:  vitscale shape --flops 1e21 --hardware h100
@@ -26,7 +27,7 @@ class ShapeFor:
     groups: ClassVar[Groups] = {
         "The budget, as one of": ("flops", "like"),
         "The rule and the device": ("fit", "rule", "fits"),
-        "The model": ("patch", "image_size", "readout", "heads", "head_dim"),
+        **MODEL_GROUP,
         "Rounding": ("hardware", "width_multiple", "mlp_multiple"),
         "Files for a framework": ("emit", "out", "classes", "recipe", "data"),
     }
@@ -58,17 +59,6 @@ class ShapeFor:
     hardware: str | None = None
     """Round to what this likes: cpu, v100, a100, h100 (or h200), tpu-v4, tpu-v5e, tpu-v5p or tpu-v6e; with
     --fit, to the sizes that cost least by its laws. Flags below change single ones of its multiples."""
-    patch: int | None = None
-    """Patch size in pixels (default: that of --fit, else of --fits, else 14)."""
-    image_size: int | None = None
-    """Image size in pixels (default: that of --fit, else of --fits, else 224)."""
-    readout: Literal["gap", "map", "tok"] | None = None
-    """Mean over tokens, attention pooling, or class token (default: that of --fit, else of --fits, else
-    gap)."""
-    heads: int | None = None
-    """Number of attention heads; the width becomes a multiple of it."""
-    head_dim: int | None = None
-    """Channels of a head; the width becomes a multiple of it."""
     width_multiple: int | None = None
     """Round the width to a multiple of this too."""
     mlp_multiple: int | None = None
@@ -86,7 +76,7 @@ def run(command: ShapeFor) -> int:
     if (command.flops is None) == (command.like is None):
         raise ValueError('give the budget either as --flops 1e21 or as --like "ViT-g/14 x 16e9"')
     _check_emit(command)
-    fit, measured = None, None
+    fit, measured, assumed = None, None, False
     capacity = None if command.fits is None else read_capacity(command.fits)
     if command.fit is None:
         rule, setting = published_rule(command.rule), _published_setting(capacity)
@@ -94,6 +84,7 @@ def run(command: ShapeFor) -> int:
         content = read_fit(command.fit)
         rule, setting, fit = content.rule(), content.setting, content.fit
         measured = content.measured_flops()
+        assumed = content.assumed and not tells_images(command)
     budget = command.flops if command.flops is not None else flops_like(str(command.like))
     found = answer(
         rule,
@@ -102,6 +93,7 @@ def run(command: ShapeFor) -> int:
         measured_flops=measured,
         capacity=capacity,
         fit=fit,
+        assumed=assumed,
         round_by_law=command.hardware is not None,
     )
     if command.hardware is not None:
@@ -154,10 +146,12 @@ def _check_emit(command: ShapeFor) -> None:
 def _rounded_for(name: str, setting: "Setting") -> str:
     from vitscale.fits.hardware import hardware_named
 
-    heads = f"{setting.heads} heads" if setting.heads else f"heads of {setting.head_dim}"
+    heads = ""
+    if setting.heads is not None or setting.head_dim is not None:
+        heads = f", {setting.heads} heads" if setting.heads else f", heads of {setting.head_dim}"
     return (
         f"{name}: width a multiple of {setting.width_multiple}, mlp_dim of "
-        f"{setting.mlp_multiple}, {heads}; {hardware_named(name).why}"
+        f"{setting.mlp_multiple}{heads}; {hardware_named(name).why}"
     )
 
 
@@ -182,12 +176,10 @@ def _changed(setting: "Setting", command: ShapeFor) -> "Setting":
     """The setting with what the hardware and the command's flags say otherwise."""
     if command.hardware is not None:
         setting = _liked_by(command.hardware, setting)
-    flags = ("patch", "image_size", "readout", "width_multiple", "mlp_multiple")
-    changes = {name: getattr(command, name) for name in flags}
-    if command.heads is not None or command.head_dim is not None:
-        setting = dataclasses.replace(setting, heads=command.heads, head_dim=command.head_dim)
+    multiples = {name: getattr(command, name) for name in ("width_multiple", "mlp_multiple")}
     return dataclasses.replace(
-        setting, **{name: value for name, value in changes.items() if value is not None}
+        changed(setting, command),
+        **{name: value for name, value in multiples.items() if value is not None},
     )
 
 

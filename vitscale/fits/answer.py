@@ -15,7 +15,7 @@ from vitscale.fits.device.choice import (
 )
 from vitscale.fits.rounding import round_shape
 from vitscale.fits.rounding_cost import RoundingCost, excess_of, rounding_cost
-from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_missing
+from vitscale.fits.rule import SOVIT_X0, WITHOUT_INTERVAL, Rule, refuse_other_dimensions
 from vitscale.fits.star_fit import StarFit
 from vitscale.fits.uncertainty import Interval
 from vitscale.scaling.shape import Readout, Shape
@@ -160,6 +160,7 @@ def answer(
     measured_flops: float | None = None,
     capacity: Capacity | None = None,
     fit: StarFit | None = None,
+    assumed: bool = False,
     round_by_law: bool = False,
 ) -> Answer:
     """The shape that `rule` gives for a budget of `flops` training FLOPs.
@@ -168,6 +169,7 @@ def answer(
       beyond it (default: the most of the rule's own `t_range`).
     - `fit`: whose laws say what rounding costs. `round_by_law`: of the sizes rounded up and down, take
       those that cost least by these laws, where they are known, instead of the nearest.
+    - `assumed`: nobody said that the models are of this `setting`; then a warning does.
     - `capacity`: of a device; the shape is then the nearest that fits it.
 
     Raises `ValueError` where the rule's unit of compute is not known in FLOPs, the rule
@@ -175,7 +177,7 @@ def answer(
     the device was tried with other models or holds no shape near.
     """
     check_budget(flops)
-    refuse_missing("rule", rule.exponents)
+    refuse_other_dimensions("rule", rule.exponents)
     if capacity is not None:
         capacity.check_model(patch=setting.patch, **setting.counted)
     sizes = rule.sizes_at_flops(flops)
@@ -204,6 +206,7 @@ def answer(
         source=rule.source,
         warnings=(
             *_compute_warnings(rule, flops, measured_flops),
+            *(_assumed_warnings(setting) if assumed else []),
             *_start_warnings(rule, setting),
             *_interval_warnings(rule, sizes),
             *moved,
@@ -269,6 +272,13 @@ def _compute_warnings(rule: Rule, flops: float, most: float | None) -> list[str]
             f"extrapolated that far{instead if published else ''}"
         ]
     return []
+
+
+def _assumed_warnings(setting: Setting) -> list[str]:
+    return [
+        f"the table does not tell what models it is of: heads, images and FLOPs are counted for patches of "
+        f"{setting.patch} on images of {setting.image_size} pixels; say otherwise with patch and image_size"
+    ]
 
 
 def _start_warnings(rule: Rule, setting: Setting) -> list[str]:

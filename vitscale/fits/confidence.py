@@ -33,14 +33,18 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
     """The standing of an answer that rests on `fit`.
 
     Good: every exponent is identified, every size is known to a factor of 1.5 between the ends of its interval,
-    and the budget lies within ten times the most compute measured (`measured_flops`, in training FLOPs). With
-    care: up to a factor of 3 and a hundred times. Poor: anything else.
+    and the budget lies between the least and ten times the most compute measured (`measured_flops`, in training
+    FLOPs). With care: up to a factor of 3, a hundred times more, or a hundred times less. Poor: anything else.
     """
     vague = [name for name, size in fit.dimensions.items() if not size.identified]
     beyond = found.flops / measured_flops if measured_flops else 1.0
+    least = 0.0
+    if fit.flops_per_unit is not None:
+        least = fit.flops_per_unit * min(each.t_range[0] for each in fit.dimensions.values())
     return standing_of(
         found.sizes,
         beyond,
+        below=least / found.flops,
         most="the most compute that was measured",
         undecided=f"The data do not decide the exponent of {_listed(vague)}." if vague else "",
         cautions=[
@@ -56,6 +60,7 @@ def standing_of(
     sizes: Mapping[str, Interval],
     beyond: float,
     *,
+    below: float = 0.0,
     most: str,
     undecided: str = "",
     cautions: Sequence[str] = (),
@@ -63,6 +68,7 @@ def standing_of(
 ) -> Confidence:
     """The rule itself, for an answer of named `sizes` at `beyond` times the most compute measured.
 
+    - `below`: how many times less than the least compute measured, where it is less.
     - `most`: what `beyond` counts in, in words. `what`: all sizes together, in words.
     - `undecided`: a sentence where the law's exponents are not identified. `cautions`: sentences that
       keep a good answer from being one.
@@ -78,6 +84,13 @@ def standing_of(
     if beyond > NEAR * _EXACT:
         reasons.append(
             (_at_most(beyond, FAR * _EXACT), f"The budget is {beyond:,.3g} times {most}.")
+        )
+    if below > _EXACT:
+        reasons.append(
+            (
+                _at_most(below, FAR * _EXACT),
+                f"The least compute that was measured is {below:,.3g} times the budget.",
+            )
         )
     reasons.extend(("care", sentence) for sentence in cautions)
     order: tuple[Standing, ...] = ("good", "care", "poor")

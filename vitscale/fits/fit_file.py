@@ -23,6 +23,7 @@ class FitFile:
     fit: StarFit
     start: StartingPoint | None
     setting: Setting
+    assumed: bool = False
 
     def rule(self) -> Rule:
         """The joint rule of these exponents from this starting point.
@@ -42,11 +43,12 @@ class FitFile:
         return most * self.fit.flops_per_unit
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys of `StarFit.to_dict`, and `start` (or null) and `setting`."""
+        """The keys of `StarFit.to_dict`, `start` (or null), `setting` and `setting_assumed`."""
         return {
             **self.fit.to_dict(),
             "start": None if self.start is None else self.start.to_dict(),
             "setting": dataclasses.asdict(self.setting),
+            "setting_assumed": self.assumed,
         }
 
 
@@ -83,6 +85,7 @@ def read_fit(path: Path) -> FitFile:
             fit=fit,
             start=None if start is None else StartingPoint.from_dict(start),
             setting=Setting.from_dict(content.get("setting", {})),
+            assumed=bool(content.get("setting_assumed", "setting" not in content)),
         )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

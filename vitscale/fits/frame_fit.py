@@ -27,7 +27,7 @@ def fit_frame(
 
     - `metric`, `recipe`: which rows of a store (see `vitscale.fits.store_fit.fit_store`).
     - `columns`: of a table of the user's own, as keywords of `vitscale.fits.tables.star_table`; None
-      counts as not given. Such a fit has no starting point of its own, and the setting of the paper.
+      counts as not given. Such a fit has no starting point of its own, and is assumed to be of the paper's setting.
     - `train_flops`: count compute in training FLOPs, where the unit of its column is known in them.
     - `options`: go to `vitscale.fits.shape_law.fit_star`.
 
@@ -49,4 +49,6 @@ def fit_frame(
     table = star_table(frame, **given)
     if train_flops:
         table = in_train_flops(table)
-    return FitFile(fit=fit_star(table, **options), start=None, setting=Setting()), table
+    return FitFile(
+        fit=fit_star(table, **options), start=None, setting=Setting(), assumed=True
+    ), table

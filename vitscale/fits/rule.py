@@ -218,7 +218,7 @@ def rule_from_fit(fit: StarFit, start: StartingPoint) -> Rule:
     Starts in another unit are converted where both are known in FLOPs. Raises `ValueError` where
     the fit lacks a dimension of a shape or of the start, or the units do not compare.
     """
-    refuse_missing("fit", fit.dimensions)
+    refuse_other_dimensions("fit", fit.dimensions)
     unmeasured = [name for name in start.sizes if name not in fit.dimensions]
     if unmeasured:
         raise ValueError(
@@ -252,8 +252,15 @@ def rule_from_fit(fit: StarFit, start: StartingPoint) -> Rule:
     )
 
 
-def refuse_missing(what: str, dimensions: Collection[str]) -> None:
-    """Raise one sentence where `what`, which has these dimensions, lacks one of a shape."""
+def refuse_other_dimensions(what: str, dimensions: Collection[str]) -> None:
+    """Raise one sentence where `what` has other dimensions than a shape."""
+    others = [name for name in dimensions if name not in DIMENSIONS]
+    if others and set(DIMENSIONS) <= {*dimensions}:
+        raise ValueError(
+            f"the {what} has {', '.join(others)} besides {', '.join(DIMENSIONS)}, and the shape of a Vision "
+            f"Transformer has not; take the optimal sizes at your compute from the fit (t_ref), or leave these "
+            f"rows out"
+        )
     missing = [name for name in DIMENSIONS if name not in dimensions]
     if missing:
         raise ValueError(

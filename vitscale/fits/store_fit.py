@@ -5,11 +5,16 @@ import dataclasses
 import pandas as pd
 
 from vitscale.fits.answer import Setting
+from vitscale.fits.columns import series, where
 from vitscale.fits.fit_file import FitFile
 from vitscale.fits.grid import choose_x0
 from vitscale.fits.rule import StartingPoint
 from vitscale.fits.shape_law import fit_star
-from vitscale.fits.store_tables import grid_table_from_store, star_table_from_store
+from vitscale.fits.store_tables import (
+    grid_table_from_store,
+    like_the_star,
+    star_table_from_store,
+)
 
 DEFAULT_METRICS = ("glyphs_10shot_error", "imagenet_10shot_error")
 """What is fitted where the user names no metric and the store has one of these."""
@@ -39,7 +44,7 @@ def fit_store(
     except ValueError as error:
         note = (f"no starting point from a grid: {error}",)
     fit = dataclasses.replace(fit, notes=(*fit.notes, *note))
-    return FitFile(fit=fit, start=start, setting=setting_of(frame)), table
+    return FitFile(fit=fit, start=start, setting=setting_of(like_the_star(frame, table))), table
 
 
 def default_metric(frame: pd.DataFrame) -> str | None:
@@ -49,7 +54,11 @@ def default_metric(frame: pd.DataFrame) -> str | None:
 
 
 def setting_of(frame: pd.DataFrame) -> Setting:
-    """Patch, image and head sizes of the networks that were measured, for shapes of their kind."""
+    """Patch, image and head sizes of the networks that were measured, for shapes of their kind.
+
+    `frame`: rows of one recipe; those that diverged count for nothing.
+    """
+    frame = where(frame, series(frame, "status") == "ok")
     row = frame.iloc[frame["params"].to_numpy().argmax()]
     head_dims = (frame["width"] // frame["heads"]).unique()
     heads = frame["heads"].unique()

@@ -153,6 +153,13 @@ def _canonical(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def like_the_star(frame: pd.DataFrame, star: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a store that have the recipe of the fitted table `star`: all metrics, grid and star alike."""
+    fitted = series(frame, "trial_id").astype(str).isin(series(star, "model").astype(str))
+    recipes = series(where(frame, fitted), "recipe_id").unique()
+    return where(frame, series(frame, "recipe_id").isin(recipes))
+
+
 def rows_of_a_store(columns: Iterable[str]) -> OptionError:
     """What to say where `columns` were named for the rows of a store."""
     named = [part for name in columns for part in (", ", Keyword(name))][1:]
@@ -196,7 +203,7 @@ def measured(
     return rows, notes
 
 
-def _choose(rows: pd.DataFrame, column: str, flag: str, given: str | None) -> str:
+def _choose(rows: pd.DataFrame, column: str, option: str, given: str | None) -> str:
     present = sorted(series(rows, column).astype(str).unique())
     if given is None and len(present) == 1:
         return present[0]
@@ -204,7 +211,6 @@ def _choose(rows: pd.DataFrame, column: str, flag: str, given: str | None) -> st
         return str(given)
     listed = ", ".join(present)
     if given is None:
-        raise ValueError(
-            f"the store holds several values of {column}; choose one with --{flag}: {listed}"
-        )
-    raise ValueError(f"--{flag} {given}: not in the store, which holds {listed}")
+        several = f"the store holds several values of {column}; choose one with "
+        raise OptionError(several, Keyword(option), f": {listed}")
+    raise OptionError(Keyword(option, given), f": not in the store, which holds {listed}")

@@ -6,6 +6,11 @@ def power(value: float) -> str:
     return f"{value:.3g}".replace("e+", "e")
 
 
+def exact(value: float) -> str:
+    """A number that reads back as itself, as commands take it."""
+    return f"{value!r}".replace("e+", "e")
+
+
 def short(value: float) -> str:
     """A count in three digits with a word: 428 million."""
     for size, name in ((1e12, " trillion"), (1e9, " billion"), (1e6, " million")):

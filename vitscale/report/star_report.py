@@ -1,7 +1,6 @@
 """What a report says of a star: the shape for a budget, and everything that speaks for or against it."""
 
 import shlex
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +13,15 @@ from vitscale.fits.report import conclusion
 from vitscale.fits.rule import Rule
 from vitscale.fits.star_fit import StarFit
 from vitscale.report.cost import cost, runs_of, total, trial_table
-from vitscale.report.numbers import power, short
+from vitscale.report.numbers import exact, power, short
 from vitscale.report.page import Check, Config, Page, Table
 from vitscale.report.provenance import provenance
 from vitscale.report.sentences import as_sentence
 from vitscale.report.source import StarSource
 from vitscale.report.star_checks import star_checks
 from vitscale.report.star_pictures import star_pictures
+from vitscale.sweeps.config import plan_to_toml
+from vitscale.sweeps.plan import StarSweep
 
 TIMES = (1.0, 10.0, 100.0)
 """Budgets that a report answers besides, as multiples of the most compute measured in one run."""
@@ -48,7 +49,14 @@ def star_page(
     found = None
     if rule is not None and budget is not None:
         try:
-            found = answer(rule, budget, source.fit_file.setting, measured_flops=measured, fit=fit)
+            found = answer(
+                rule,
+                budget,
+                source.fit_file.setting,
+                measured_flops=measured,
+                fit=fit,
+                assumed=source.fit_file.assumed,
+            )
         except ValueError as error:
             if flops is not None:
                 raise
@@ -63,7 +71,9 @@ def star_page(
         "tables": (_exponents(fit), *trial_table(source)),
         "provenance": provenance(source),
         "commands": _commands(source, budget, shaped=found is not None),
-        "files": tuple(Config(f"plan {k}", text) for k, text in enumerate(source.plans, 1)),
+        "files": tuple(
+            Config(f"{name}.toml", plan_to_toml(plan)) for name, plan in source.plans.items()
+        ),
     }
     if found is None or rule is None:
         return _without_answer(fit, why_not, parts)
@@ -205,7 +215,7 @@ def _budgets(rule: Rule, source: StarSource, measured: float | None) -> Table | 
 
 def _configs(found: Answer) -> tuple[Config, ...]:
     """What `vitscale shape --emit all` would write, each with who reads it."""
-    texts, _ = answer_texts(found, ["all"], Path())
+    texts, _ = answer_texts(found, ["all"], Path(), lies_in=Path("FOLDER"))
     readers = {target.folder: target.reader for target in TARGETS.values() if target.folder}
     return tuple(
         Config(str(path), text, readers.get(path.parts[0], "")) for path, text in texts.items()
@@ -245,28 +255,31 @@ def _commands(
     if source.commands:
         return source.commands
     where = shlex.quote(source.name)
-    columns = "".join(f" {shlex.quote(word)}" for word in source.columns)
+    columns, model = (
+        "".join(f" {shlex.quote(word)}" for word in words)
+        for words in (source.columns, source.model)
+    )
     found = []
-    if source.plans:
-        kind = tomllib.loads(source.plans[0])["sweep"]["kind"]
+    for name, plan in source.plans.items():
+        kind = "star" if isinstance(plan.sweep, StarSweep) else "grid"
         found.append(
             (
-                f"vitscale sweep {kind} plan.toml --store {where}",
-                "Train it (again), from a plan below saved as plan.toml; what is measured is not trained again.",
+                f"vitscale sweep {kind} {shlex.quote(name)}.toml --store {where}",
+                f"Train it (again), from the plan below saved as {name}.toml; what is measured is not trained again.",
             )
         )
     found.append((f"vitscale fit {where}{columns} --out fit.json", "Fit the laws."))
     if budget is not None and shaped:
         found.append(
             (
-                f"vitscale shape --fit fit.json --flops {power(budget)} --emit all --out my-vit",
+                f"vitscale shape --fit fit.json --flops {exact(budget)}{model} --emit all --out my-vit",
                 "The shape for this budget, and its configs.",
             )
         )
     if budget is not None:
         found.append(
             (
-                f"vitscale report {where}{columns} --flops {power(budget)} --out report.html",
+                f"vitscale report {where}{columns} --flops {exact(budget)}{model} --out report.html",
                 "This report.",
             )
         )
@@ -274,7 +287,7 @@ def _commands(
         spent = total(runs_of(source.rows), "spent_flops")
         found.append(
             (
-                f"vitscale advise {where} --budget {power(spent / 2)} --out more.toml",
+                f"vitscale advise {where}{columns} --budget {power(spent / 2)} --out more.toml",
                 "What to measure next, for half of what was spent.",
             )
         )

@@ -35,7 +35,7 @@ def lacks(spec: ModelSpec, training: Training | str) -> str:
 
 
 def openclip_config(spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    """The `open_clip_config.json` of `folder`.
+    """The `open_clip_config.json` of `folder`, a whole path.
 
     The image tower is the whole model without classifier: its features are what is compared with
     the text's (`timm_proj` "none", as in OpenCLIP's SigLIP models), so the width is the size of the
@@ -48,7 +48,7 @@ def openclip_config(spec: ModelSpec, folder: Path) -> dict[str, Any]:
             "custom_text": True,
             "vision_cfg": {
                 "image_size": spec.image_size,
-                "timm_model_name": f"local-dir:{folder.absolute() / TRUNK}",
+                "timm_model_name": f"local-dir:{folder / TRUNK}",
                 "timm_model_pretrained": False,
                 "timm_pool": timm_keywords(spec)["global_pool"],
                 "timm_proj": "none",

@@ -109,8 +109,13 @@ def target_texts(
     folder: Path,
     *,
     training: Training | str = "no recipe is named to train it by",
+    lies_in: Path | None = None,
 ) -> tuple[dict[Path, str], tuple[str, ...]]:
-    """What `write_targets` would write, by path, and its notes; nothing is written."""
+    """What `write_targets` would write, by path, and its notes; nothing is written.
+
+    - `lies_in`: what files that hold the path of `folder` call it; by default its whole path.
+    """
+    lies_in = folder.absolute() if lies_in is None else lies_in
     names = tuple(names)
     known = training if isinstance(training, Training) else None
     texts: dict[Path, str] = {}
@@ -126,6 +131,6 @@ def target_texts(
         if lacking := target.left_out(spec, training):
             notes.append(f"{name}: {lacking}")
         place = folder / target.folder
-        emission = Emission(spec=spec, folder=place, training=known)
+        emission = Emission(spec=spec, folder=lies_in / target.folder, training=known)
         texts |= {place / path: text for path, text in target.files(emission).items()}
     return texts, tuple(notes)

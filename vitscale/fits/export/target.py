@@ -26,7 +26,8 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Emission:
-    """A model, how to train it where that is known, and the folder that a target's files go to."""
+    """A model, how to train it where that is known, and what the folder that a target's files go to is
+    called in them."""
 
     spec: ModelSpec
     folder: Path
