@@ -1,6 +1,7 @@
 """`vitscale allocate` and the report of runs of parameters and tokens, given tables as language-model teams have them."""
 
 import json
+import re
 import shlex
 import warnings
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from command_line import refused, vitscale
 
+from vitscale.fits import plots
 from vitscale.fits.allocation import best_parameters
 
 LAW = {"alpha": 0.35, "beta": 0.3, "A": 400.0, "B": 500.0, "E": 1.8}
@@ -217,3 +219,74 @@ def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
     assert code == 0 and not told["not_drawn"]
     assert [each["figure"] for each in told["written"]] == ["allocation", "backtest"]
     assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
+
+
+TOKENS_PER_IMAGE = 196
+
+
+def images(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same runs with D in images of so many tokens each."""
+    return frame.assign(tokens=frame["tokens"] / TOKENS_PER_IMAGE).drop(columns="train_flops")
+
+
+def test_a_report_of_images_is_that_of_their_tokens(capsys, saved, tmp_path):
+    """At 6 FLOPs for each token of an image, in the answer, its budgets and the commands of the page."""
+    told, pages = [], []
+    for frame, pair in (
+        (runs(), ()),
+        (images(runs()), ("--flops-per-pair", 6 * TOKENS_PER_IMAGE)),
+    ):
+        page = tmp_path / "page.html"
+        command = ("report", saved(frame), "--law", "chinchilla", *COLUMNS, *pair, "--out", page)
+        code, out, _ = vitscale(capsys, *command, "--no-backtest", "--json")
+        assert code == 0
+        told.append(json.loads(out))
+        pages.append(page.read_text(encoding="utf-8"))
+    (of_tokens, of_images), most = told, 6 * (runs()["params"] * runs()["tokens"]).max()
+    n = float(best_parameters(LAW, 10 * most))
+    parameters, seen = re.findall(r"([\d.]+) (million|billion|trillion)", of_images["headline"])
+    assert of_images["headline"].split(" on ")[0] == of_tokens["headline"].split(" on ")[0]
+    units = {"million": 1e6, "billion": 1e9, "trillion": 1e12}
+    assert float(parameters[0]) * units[parameters[1]] == pytest.approx(n, rel=0.3)
+    spent = 6 * TOKENS_PER_IMAGE
+    for value, unit in (parameters, seen):
+        spent *= float(value) * units[unit]
+    assert spent == pytest.approx(10 * most, rel=0.02)
+    assert of_images["reasons"] == of_tokens["reasons"]
+    again = [line for line in _code(pages[1]) if line.startswith("vitscale ")]
+    assert [line.partition(" --flops-per-pair ")[2].split()[:1] for line in again] == [
+        ["1176"],
+        [],
+        ["1176"],
+    ]
+    code, out, _ = vitscale(capsys, *shlex.split(again[0])[1:], "--resamples", 0, "--json")
+    (share,) = json.loads(out)["shares"]
+    assert code == 0 and share["times_largest"] == pytest.approx(10)
+
+
+def test_a_picture_of_images_has_the_compute_of_their_tokens(capsys, saved, tmp_path, monkeypatch):
+    drawn = []
+
+    def keep(figure, path):
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr(plots, "save", keep)
+    table = saved(images(runs()))
+    command = ("plot", table, "--law", "chinchilla", *COLUMNS, "--out", tmp_path)
+    code, _, err = vitscale(capsys, *command, "--flops-per-pair", 6 * TOKENS_PER_IMAGE)
+    assert code == 0, err
+    shown, *lines = drawn[0].axes[0].lines
+    assert np.asarray(shown.get_xdata()) == pytest.approx(runs()["train_flops"].to_numpy())
+    # The best parameters at the largest run's compute are those that the law of tokens has there.
+    compute, best = (np.asarray(values) for values in lines[0].get_data())
+    assert best == pytest.approx(best_parameters(LAW, compute), rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["report", "plot"])
+def test_flops_of_a_pair_are_of_chinchillas_law(capsys, saved, tmp_path, name):
+    out = ("--out", tmp_path / "page.html")
+    command = (name, saved(runs()), *out, "--flops-per-pair", 1176)
+    assert "--law chinchilla only" in refused(capsys, *command)
+    command = (name, saved(runs()), *out, *COLUMNS, "--law", "chinchilla", "--flops-per-pair", -6)
+    assert "--flops-per-pair -6" in refused(capsys, *command)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.pairs import flops_of_a_pair
 
 if TYPE_CHECKING:
     from vitscale.fits.law_table import LawTable
@@ -21,9 +22,11 @@ class Allocate:
 
     SOURCE is any CSV or Parquet file with a run a row: its parameters N, tokens D, and loss. The law is
     fitted by Huber's loss on log residuals, as in the paper (`vitscale fit --law chinchilla --loss log-huber
-    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals.
+    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals. Where D is in
+    images, a pair costs more: give --flops-per-pair, about 6 times the tokens of an image.
 
-    Example:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
+    Examples:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
+               vitscale allocate vits.csv --flops 1e21 --inputs N=params D=images --flops-per-pair 1176
     """
 
     source: Positional[str]
@@ -35,7 +38,8 @@ class Allocate:
     error: str | None = None
     """Column of the loss (default: loss or error)."""
     flops_per_pair: float = 6.0
-    """Training FLOPs for each parameter and token."""
+    """Training FLOPs for each parameter and token; where D is in images, about 6 x tokens per image (1176 at
+    224 px and patch 16)."""
     delta: float = 1e-3
     """Log residual from which on a run counts as an outlier (Huber's loss)."""
     level: float = 0.95
@@ -59,11 +63,7 @@ def run(command: Allocate) -> int:
     from vitscale.fits.report import allocation_lines
     from vitscale.sources import read_source
 
-    if not 0 < command.flops_per_pair < float("inf"):
-        raise ValueError(
-            f"--flops-per-pair {command.flops_per_pair:g} is not a number of training FLOPs for each parameter "
-            f"and token; give a positive one, such as 6"
-        )
+    flops_of_a_pair(command.flops_per_pair)
     if command.figure is not None:
         from vitscale.fits.plots.style import check_suffix
 

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.pairs import flops_of_a_pair, refuse_pairs_of_a_star
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
@@ -23,8 +24,8 @@ class Report(Columns):
     what it cost, and how to make it again. Needs no network, prints well.
 
     SOURCE is a store or a table, as for `vitscale fit`. With --law chinchilla it is a table with a run a row, of
-    any model: its parameters N, the tokens or images D that it saw, and its loss; the page then says how a
-    budget is best divided between the two.
+    any model: its parameters N, the tokens or images D that it saw (images with --flops-per-pair), and its
+    loss; the page then says how a budget is best divided between the two.
 
     Examples:  vitscale report runs/laptop --out report.html
                vitscale report runs/laptop --flops 1e16 --price 2.5 --open
@@ -35,7 +36,7 @@ class Report(Columns):
     groups: ClassVar[Groups] = {
         "The question": ("flops", "like", "price"),
         **COLUMN_GROUPS,
-        "Runs of other models": ("law", "inputs"),
+        "Runs of other models": ("law", "inputs", "flops_per_pair"),
     }
 
     source: Positional[str]
@@ -56,6 +57,9 @@ class Report(Columns):
     """What the runs are described by: eq. (2) along each dimension of a star, or Chinchilla's law."""
     inputs: tuple[str, ...] = ()
     """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
+    flops_per_pair: float | None = None
+    """With --law chinchilla: training FLOPs for each parameter and token (default: 6); where D is in images,
+    about 6 x tokens per image (1176 at 224 px and patch 16)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -97,6 +101,7 @@ def run_report(command: Report) -> int:
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
+    refuse_pairs_of_a_star(command.flops_per_pair)
     # A table that cannot be fitted is refused before anything is said of fitting.
     with working(f"fitting {command.source}"):
         frame = read_source(command.source)
@@ -115,7 +120,7 @@ def run_report(command: Report) -> int:
 
 
 def _report_allocation(command: Report, flops: float | None) -> int:
-    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, backtest_allocation
+    from vitscale.fits.allocation import backtest_allocation
     from vitscale.fits.allocation_checks import refuse_one_line, state_cautions, unit_cautions
     from vitscale.fits.law_table import law_table
     from vitscale.report.allocation_report import allocation_page
@@ -132,6 +137,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         raise ValueError(
             f"{', '.join(unused)} is for a star, not for --law chinchilla; leave it out"
         )
+    pair = flops_of_a_pair(command.flops_per_pair)
     with working(f"reading {command.source}"):
         frame = read_source(command.source)
     table = law_table(
@@ -155,6 +161,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         command.source,
         table,
         flops=flops,
+        flops_per_pair=pair,
         backtest=test,
         asked=[
             *(["--inputs", *command.inputs] if command.inputs else []),
@@ -163,7 +170,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         clusters=["--model", command.model] if command.model else [],
         page_flags=["--out", str(command.out), *(["--no-backtest"] if command.no_backtest else [])],
         cautions=[
-            *unit_cautions(frame, *sizes, FLOPS_PER_PARAMETER_AND_TOKEN, used=used),
+            *unit_cautions(frame, *sizes, pair, used=used),
             *state_cautions(frame),
         ],
         say=note,

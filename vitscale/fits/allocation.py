@@ -220,7 +220,8 @@ def allocate(
             for k, budget in enumerate(budgets)
         ),
         cautions=(
-            *ratio_cautions(d / n),
+            # Where D is in images, a pair costs what the tokens of an image do.
+            *ratio_cautions(flops / FLOPS_PER_PARAMETER_AND_TOKEN * d / n),
             *beaten_cautions(
                 _loss(fit.parameters, at_runs, spent / flops / at_runs), losses, scatter
             ),

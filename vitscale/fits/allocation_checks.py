@@ -71,7 +71,7 @@ def budget_cautions(compute: Sequence[float], times: Sequence[float]) -> tuple[s
 
 
 def ratio_cautions(ratios: Float[np.ndarray, " runs"]) -> list[str]:
-    """Of runs with fewer tokens than parameters, by their `ratios` D/N."""
+    """Of runs with fewer tokens than parameters, by their `ratios` of tokens to parameters."""
     under = int((ratios < 1).sum())
     if not under:
         return []
