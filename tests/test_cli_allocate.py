@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import refused, vitscale
+from report_samples import measured_store
 
 from vitscale.fits import plots
 from vitscale.fits.allocation import best_parameters
+from vitscale.fits.law_table import law_table
+from vitscale.report.allocation_report import allocation_page
+from vitscale.report.source import file_sha256
 
 LAW = {"alpha": 0.35, "beta": 0.3, "A": 400.0, "B": 500.0, "E": 1.8}
 COLUMNS = ("--inputs", "N=params", "D=tokens", "--error", "val_loss")
@@ -219,6 +223,33 @@ def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
     assert code == 0 and not told["not_drawn"]
     assert [each["figure"] for each in told["written"]] == ["allocation", "backtest"]
     assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
+
+
+def test_a_store_is_refused_before_its_metrics_are_mixed(capsys, tmp_path):
+    """As it lies, and exported; whatever of its columns are named."""
+    store, exported = measured_store(tmp_path / "store", small=True), tmp_path / "store.csv"
+    assert vitscale(capsys, "store", "export", store, exported)[0] == 0
+    columns = ("--inputs", "N=params", "D=examples", "--error", "value")
+    out = ("--law", "chinchilla", "--out", tmp_path / "page.html")
+    for source in (store, exported):
+        for command in (
+            ("allocate", source, "--flops", 1e15, *columns),
+            ("allocate", source, "--flops", 1e15),
+            ("plot", source, *out, *columns),
+        ):
+            said = refused(capsys, *command)
+            assert "vitscale fit" in said and "vitscale frontier" in said and "a run a row" in said
+        code, printed, err = vitscale(capsys, "report", source, *out, *columns)
+        assert (code, printed) == (2, "") and "vitscale frontier" in err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_runs_that_are_no_file_have_no_hash(tmp_path):
+    table = law_table(runs(), "chinchilla", inputs=COLUMNS[1:3], target="val_loss")
+    told = dict(allocation_page("s3://bucket/runs.parquet", table).provenance)
+    assert told["measurements"] == "s3://bucket/runs.parquet" and "their SHA-256" not in told
+    with pytest.raises(FileNotFoundError, match=r"runs\.csv does not exist, so it has no SHA-256"):
+        file_sha256(tmp_path / "runs.csv")
 
 
 TOKENS_PER_IMAGE = 196

@@ -56,7 +56,7 @@ class Allocate:
 
 def run(command: Allocate) -> int:
     from vitscale.fits.allocation import allocate
-    from vitscale.fits.allocation_checks import state_cautions, unit_cautions
+    from vitscale.fits.allocation_checks import refuse_store, state_cautions, unit_cautions
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import Loss
@@ -69,6 +69,7 @@ def run(command: Allocate) -> int:
 
         check_suffix(command.figure)
     frame = read_source(command.source)
+    refuse_store(frame)
     table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
     loss = Loss(residual="log", rho="huber", delta=command.delta)
     found = allocate(

@@ -173,6 +173,7 @@ def _plot_allocation(command: Plot) -> int:
 
     from vitscale.fits import plots
     from vitscale.fits.allocation import allocate, backtest_allocation
+    from vitscale.fits.allocation_checks import refuse_store
     from vitscale.fits.law_table import law_table
     from vitscale.sources import read_source
 
@@ -192,8 +193,11 @@ def _plot_allocation(command: Plot) -> int:
             f"{', '.join(given)} is for a star, not for --law chinchilla; leave it out"
         )
     pair = flops_of_a_pair(command.flops_per_pair)
+    frame = read_source(command.source)
+    refuse_store(frame)
     table = law_table(
-        *(read_source(command.source), command.law),
+        frame,
+        command.law,
         inputs=command.inputs,
         target=command.error,
         cluster=command.model,

@@ -121,7 +121,12 @@ def run_report(command: Report) -> int:
 
 def _report_allocation(command: Report, flops: float | None) -> int:
     from vitscale.fits.allocation import backtest_allocation
-    from vitscale.fits.allocation_checks import refuse_one_line, state_cautions, unit_cautions
+    from vitscale.fits.allocation_checks import (
+        refuse_one_line,
+        refuse_store,
+        state_cautions,
+        unit_cautions,
+    )
     from vitscale.fits.law_table import law_table
     from vitscale.report.allocation_report import allocation_page
     from vitscale.sources import read_source
@@ -140,6 +145,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
     pair = flops_of_a_pair(command.flops_per_pair)
     with working(f"reading {command.source}"):
         frame = read_source(command.source)
+    refuse_store(frame)
     table = law_table(
         frame,
         command.law,

@@ -39,7 +39,8 @@ def allocation_page(
     cautions: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Page:
-    """The report of the runs in `table`, which were read from `name`.
+    """The report of the runs in `table`, which were read from `name`: a file or folder, whose hash is told, or
+    whatever else they are called.
 
     - `flops`: the budget asked about, in training FLOPs, `flops_per_pair` of them for each parameter and token;
       by default ten times that of the largest run.
@@ -105,7 +106,7 @@ def allocation_page(
         tables=(_law(found),),
         provenance=(
             ("measurements", name),
-            ("their SHA-256", file_sha256(Path(name))),
+            *([("their SHA-256", file_sha256(Path(name)))] if Path(name).exists() else []),
             ("law", f"{LAWS[found.fit.law].equation}, from {LAWS[found.fit.law].source}"),
             (
                 "fitted by",
