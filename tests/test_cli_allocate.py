@@ -225,6 +225,47 @@ def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
     assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
 
 
+def test_rows_of_one_network_are_drawn_together_everywhere(capsys, saved, tmp_path, monkeypatch):
+    """A table in which every run stands thrice, and a column says so, gives the intervals of the runs."""
+    drawn = []
+
+    def keep(figure, path):
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr(plots, "save", keep)
+    once = runs().assign(run=[f"run {k}" for k in range(30)])
+    thrice = once.loc[once.index.repeat(3)]
+    page = tmp_path / "page.html"
+    told, rows, bands = [], [], []
+    for frame, model in ((once, ()), (thrice, ("--model", "run")), (thrice, ())):
+        table, drawn[:] = saved(frame), []
+        flags = (*COLUMNS, *model)
+        command = ("allocate", table, "--flops", 1e21, *flags, "--figure", tmp_path / "of.svg")
+        _, out, _ = vitscale(capsys, *command, "--resamples", 50, "--json")
+        told.append(json.loads(out)["shares"][0]["parameters"])
+        flags += ("--law", "chinchilla")
+        assert vitscale(capsys, "plot", table, *flags, "--out", tmp_path)[0] == 0
+        bands.append([each.axes[0].collections[0].get_paths()[0].vertices for each in drawn[:2]])
+        assert vitscale(capsys, "report", table, *flags, "--no-backtest", "--out", page)[0] == 0
+        text = page.read_text(encoding="utf-8")
+        rows += re.findall(r">parameters N</th>.*?</tr>", text, re.DOTALL)
+    (alone, together, apart), (of_alone, of_together, of_apart) = told, rows
+    assert (alone.pop("method"), together.pop("method")) == (
+        "bootstrap (runs)",
+        "bootstrap (clusters)",
+    )
+    assert together == pytest.approx(alone, rel=1e-3)
+    assert apart["high"] / apart["low"] < 0.95 * alone["high"] / alone["low"]
+    assert of_together == of_alone != of_apart
+    for first, second, third in zip(*bands, strict=True):
+        assert second == pytest.approx(first, rel=1e-3)
+        assert third != pytest.approx(first, rel=1e-2)
+    few = saved(once.assign(run=[f"size {k // 5}" for k in range(30)]))
+    said = refused(capsys, "allocate", few, "--flops", 1e21, *COLUMNS, "--model", "run")
+    assert "6 clusters of runs" in said and "--resamples 0" in said
+
+
 def test_a_store_is_refused_before_its_metrics_are_mixed(capsys, tmp_path):
     """As it lies, and exported; whatever of its columns are named."""
     store, exported = measured_store(tmp_path / "store", small=True), tmp_path / "store.csv"

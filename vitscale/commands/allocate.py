@@ -37,6 +37,9 @@ class Allocate:
     """Columns of N and D, as N=params D=tokens (default: the same names)."""
     error: str | None = None
     """Column of the loss (default: loss or error)."""
+    model: str | None = None
+    """Column of what belongs together, such as the durations of one network, which are no runs apart: drawn
+    together for the intervals (default: each run stands alone)."""
     flops_per_pair: float = 6.0
     """Training FLOPs for each parameter and token; where D is in images, about 6 x tokens per image (1176 at
     224 px and patch 16)."""
@@ -45,7 +48,7 @@ class Allocate:
     level: float = 0.95
     """Probability of the intervals."""
     resamples: int = 200
-    """Refits to runs drawn with repetition, for the intervals; 0 for none."""
+    """Refits to runs (or what --model groups) drawn with repetition, for the intervals; 0 for none."""
     out: Path | None = None
     """Write all of it here as JSON."""
     figure: Path | None = None
@@ -70,12 +73,19 @@ def run(command: Allocate) -> int:
         check_suffix(command.figure)
     frame = read_source(command.source)
     refuse_store(frame)
-    table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
+    table = law_table(
+        frame,
+        "chinchilla",
+        inputs=command.inputs,
+        target=command.error,
+        cluster=command.model,
+    )
     loss = Loss(residual="log", rho="huber", delta=command.delta)
     found = allocate(
         table.inputs,
         table.target,
         command.flops,
+        cluster=table.cluster,
         loss=loss,
         flops=command.flops_per_pair,
         level=command.level,
@@ -109,6 +119,7 @@ def _drawn(command: Allocate, table: "LawTable", loss: "Loss") -> Path:
         table.inputs,
         table.target,
         tuple(float(budget) for budget in np.geomspace(*ends, _LINE_BUDGETS)) + command.flops[:1],
+        cluster=table.cluster,
         loss=loss,
         flops=command.flops_per_pair,
         level=command.level,

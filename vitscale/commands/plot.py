@@ -206,7 +206,14 @@ def _plot_allocation(command: Plot) -> int:
     line = [float(budget) for budget in np.geomspace(spent.min(), 10 * spent.max(), _LINE_BUDGETS)]
 
     def division() -> "Figure":
-        found = allocate(table.inputs, table.target, line, flops=pair, level=command.level)
+        found = allocate(
+            table.inputs,
+            table.target,
+            line,
+            cluster=table.cluster,
+            flops=pair,
+            level=command.level,
+        )
         return plots.allocation_figure(
             found, table.inputs, table.target, target=table.target_column, flops=pair
         )

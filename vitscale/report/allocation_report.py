@@ -59,7 +59,13 @@ def allocation_page(
     ends = (float(compute.min()), max(*budgets))
     line = tuple(float(c) for c in np.geomspace(*ends, _LINE_BUDGETS))
     say("dividing budgets, and doing it again for resampled runs")
-    found = allocate(table.inputs, table.target, (*budgets, *line), flops=flops_per_pair)
+    found = allocate(
+        table.inputs,
+        table.target,
+        (*budgets, *line),
+        cluster=table.cluster,
+        flops=flops_per_pair,
+    )
     found = dataclasses.replace(found, cautions=(*cautions, *found.cautions))
     share, others = found.shares[0], found.shares[1:4]
     sure = _confidence(found, share, most)
@@ -231,7 +237,7 @@ def _commands(
     )
     return (
         (
-            f"vitscale allocate {where} --flops {flops}{columns}",
+            f"vitscale allocate {where} --flops {flops}{columns}{grouped}",
             "The answer, in the terminal.",
         ),
         (
