@@ -266,6 +266,22 @@ def test_rows_of_one_network_are_drawn_together_everywhere(capsys, saved, tmp_pa
     assert "6 clusters of runs" in said and "--resamples 0" in said
 
 
+def test_an_end_that_nothing_bounds_is_no_number():
+    """By runs whose scatter leaves open whether the loss falls with N at all."""
+    frame = runs()
+    noise = np.exp(0.15 * np.random.default_rng(4).standard_normal(len(frame)))
+    frame["val_loss"] = loss(frame["params"], frame["tokens"]) * noise
+    table = law_table(frame, "chinchilla", inputs=COLUMNS[1:3], target="val_loss")
+    page = allocation_page("runs", table, flops=1e21)
+    assert page.sizes is not None
+    shown = {row[0]: row[2] for row in (*page.sizes.rows, *page.tables[0].rows)}
+    assert re.fullmatch(r"unbounded to [\d.]+ billion", shown["parameters N"])
+    assert re.fullmatch(r"[\d.]+ billion to unbounded", shown["tokens D"])
+    assert re.fullmatch(r"unbounded to [\d.]+", shown["loss"])
+    # Of the law's parameters, a floor may be none at all, and of A nothing is known.
+    assert re.fullmatch(r"0 to [\d.]+", shown["E"]) and shown["A"] == "unknown"
+
+
 def test_a_store_is_refused_before_its_metrics_are_mixed(capsys, tmp_path):
     """As it lies, and exported; whatever of its columns are named."""
     store, exported = measured_store(tmp_path / "store", small=True), tmp_path / "store.csv"

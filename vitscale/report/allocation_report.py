@@ -2,6 +2,7 @@
 speaks for it and against."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -146,7 +147,7 @@ def _sizes(share: Share, found: Allocation) -> Table:
         (
             "loss",
             f"{share.loss.estimate:.4g}",
-            f"{share.loss.low:.4g} to {share.loss.high:.4g}",
+            _between(share.loss, "{:.4g}".format),
             "",
         ),
     )
@@ -155,7 +156,14 @@ def _sizes(share: Share, found: Allocation) -> Table:
 
 
 def _row(size: Interval) -> tuple[str, str]:
-    return short(size.estimate), f"{short(size.low)} to {short(size.high)}"
+    return short(size.estimate), _between(size, short)
+
+
+def _between(interval: Interval, show: Callable[[float], str]) -> str:
+    """The ends of an interval, with a word for one that nothing bounds, as `show_interval` has it."""
+    low = show(interval.low) if interval.low > 0 else "unbounded"
+    high = show(interval.high) if math.isfinite(interval.high) else "unbounded"
+    return "unknown" if low == high == "unbounded" else f"{low} to {high}"
 
 
 def _budgets(shares: Sequence[Share]) -> Table:
@@ -182,7 +190,12 @@ def _law(found: Allocation) -> Table:
 
 
 def _ends(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+    if interval is None:
+        return "-"
+    if math.isfinite(interval.high):
+        # Zero is an end here: a floor may be none at all.
+        return f"{interval.low:.4g} to {interval.high:.4g}"
+    return _between(interval, "{:.4g}".format)
 
 
 def _checks(found: Allocation, share: Share, test: Backtest | None) -> list[Check]:
