@@ -22,8 +22,9 @@ class Allocate:
 
     SOURCE is any CSV or Parquet file with a run a row: its parameters N, tokens D, and loss. The law is
     fitted by Huber's loss on log residuals, as in the paper (`vitscale fit --law chinchilla --loss log-huber
-    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals. Where D is in
-    images, a pair costs more: give --flops-per-pair, about 6 times the tokens of an image.
+    --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals.
+
+    Where D is in images, a pair costs more: give --flops-per-pair, about 6 times the tokens of an image.
 
     Examples:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
                vitscale allocate vits.csv --flops 1e21 --inputs N=params D=images --flops-per-pair 1176
