@@ -1,6 +1,7 @@
 """`vitscale allocate` and the report of runs of parameters and tokens, given tables as language-model teams have them."""
 
 import json
+import re
 import shlex
 import warnings
 
@@ -8,8 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import refused, vitscale
+from report_samples import measured_store
 
+from vitscale.fits import plots
 from vitscale.fits.allocation import best_parameters
+from vitscale.fits.law_table import law_table
+from vitscale.report.allocation_report import allocation_page
+from vitscale.report.source import file_sha256
 
 LAW = {"alpha": 0.35, "beta": 0.3, "A": 400.0, "B": 500.0, "E": 1.8}
 COLUMNS = ("--inputs", "N=params", "D=tokens", "--error", "val_loss")
@@ -217,3 +223,160 @@ def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
     assert code == 0 and not told["not_drawn"]
     assert [each["figure"] for each in told["written"]] == ["allocation", "backtest"]
     assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
+
+
+def test_rows_of_one_network_are_drawn_together_everywhere(capsys, saved, tmp_path, monkeypatch):
+    """A table in which every run stands thrice, and a column says so, gives the intervals of the runs."""
+    drawn = []
+
+    def keep(figure, path):
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr(plots, "save", keep)
+    once = runs().assign(run=[f"run {k}" for k in range(30)])
+    thrice = once.loc[once.index.repeat(3)]
+    page = tmp_path / "page.html"
+    told, rows, bands = [], [], []
+    for frame, model in ((once, ()), (thrice, ("--model", "run"))):
+        table, drawn[:] = saved(frame), []
+        flags = (*COLUMNS, *model)
+        command = ("allocate", table, "--flops", 1e21, *flags, "--figure", tmp_path / "of.svg")
+        _, out, _ = vitscale(capsys, *command, "--resamples", 50, "--json")
+        told.append(json.loads(out)["shares"][0]["parameters"])
+        flags += ("--law", "chinchilla")
+        assert vitscale(capsys, "plot", table, *flags, "--out", tmp_path)[0] == 0
+        bands.append([each.axes[0].collections[0].get_paths()[0].vertices for each in drawn[:2]])
+        assert vitscale(capsys, "report", table, *flags, "--no-backtest", "--out", page)[0] == 0
+        rows += re.findall(
+            r">parameters N</th>.*?</tr>", page.read_text(encoding="utf-8"), re.DOTALL
+        )
+    alone, together = told
+    assert (alone.pop("method"), together.pop("method")) == (
+        "bootstrap (runs)",
+        "bootstrap (clusters)",
+    )
+    assert together == pytest.approx(alone, rel=1e-3)
+    assert len(rows) == 2 and rows[0] == rows[1]
+    for first, second in zip(*bands, strict=True):
+        assert second == pytest.approx(first, rel=1e-3)
+    command = ("allocate", table, "--flops", 1e21, *COLUMNS, "--resamples", 50, "--json")
+    apart = json.loads(vitscale(capsys, *command)[1])["shares"][0]["parameters"]
+    assert apart["high"] / apart["low"] < 0.95 * alone["high"] / alone["low"]
+    few = saved(once.assign(run=[f"size {k // 5}" for k in range(30)]))
+    said = refused(capsys, "allocate", few, "--flops", 1e21, *COLUMNS, "--model", "run")
+    assert "6 clusters of runs" in said and "--resamples 0" in said
+
+
+def test_an_end_that_nothing_bounds_is_no_number():
+    """By runs whose scatter leaves open whether the loss falls with N at all."""
+    frame = runs()
+    noise = np.exp(0.15 * np.random.default_rng(4).standard_normal(len(frame)))
+    frame["val_loss"] = loss(frame["params"], frame["tokens"]) * noise
+    table = law_table(frame, "chinchilla", inputs=COLUMNS[1:3], target="val_loss")
+    page = allocation_page("runs", table, flops=1e21)
+    assert page.sizes is not None
+    shown = {row[0]: row[2] for row in (*page.sizes.rows, *page.tables[0].rows)}
+    assert re.fullmatch(r"unbounded to [\d.]+ billion", shown["parameters N"])
+    assert re.fullmatch(r"[\d.]+ billion to unbounded", shown["tokens D"])
+    assert re.fullmatch(r"unbounded to [\d.]+", shown["loss"])
+    # Of the law's parameters, a floor may be none at all, and of A nothing is known.
+    assert re.fullmatch(r"0 to [\d.]+", shown["E"]) and shown["A"] == "unknown"
+
+
+def test_a_store_is_refused_before_its_metrics_are_mixed(capsys, tmp_path):
+    """As it lies, and exported; whatever of its columns are named."""
+    store, exported = measured_store(tmp_path / "store", small=True), tmp_path / "store.csv"
+    assert vitscale(capsys, "store", "export", store, exported)[0] == 0
+    columns = ("--inputs", "N=params", "D=examples", "--error", "value")
+    out = ("--law", "chinchilla", "--out", tmp_path / "page.html")
+    for source in (store, exported):
+        for command in (
+            ("allocate", source, "--flops", 1e15, *columns),
+            ("allocate", source, "--flops", 1e15),
+            ("plot", source, *out, *columns),
+        ):
+            said = refused(capsys, *command)
+            assert "vitscale fit" in said and "vitscale frontier" in said and "a run a row" in said
+        code, printed, err = vitscale(capsys, "report", source, *out, *columns)
+        assert (code, printed) == (2, "") and "vitscale frontier" in err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_runs_that_are_no_file_have_no_hash(tmp_path):
+    table = law_table(runs(), "chinchilla", inputs=COLUMNS[1:3], target="val_loss")
+    told = dict(allocation_page("s3://bucket/runs.parquet", table).provenance)
+    assert told["measurements"] == "s3://bucket/runs.parquet" and "their SHA-256" not in told
+    with pytest.raises(FileNotFoundError, match=r"runs\.csv does not exist, so it has no SHA-256"):
+        file_sha256(tmp_path / "runs.csv")
+
+
+TOKENS_PER_IMAGE = 196
+
+
+def images(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same runs with D in images of so many tokens each."""
+    return frame.assign(tokens=frame["tokens"] / TOKENS_PER_IMAGE).drop(columns="train_flops")
+
+
+def test_a_report_of_images_is_that_of_their_tokens(capsys, saved, tmp_path):
+    """At 6 FLOPs for each token of an image, in the answer, its budgets and the commands of the page."""
+    told, pages = [], []
+    for frame, pair in (
+        (runs(), ()),
+        (images(runs()), ("--flops-per-pair", 6 * TOKENS_PER_IMAGE)),
+    ):
+        page = tmp_path / "page.html"
+        command = ("report", saved(frame), "--law", "chinchilla", *COLUMNS, *pair, "--out", page)
+        code, out, _ = vitscale(capsys, *command, "--no-backtest", "--json")
+        assert code == 0
+        told.append(json.loads(out))
+        pages.append(page.read_text(encoding="utf-8"))
+    (of_tokens, of_images), most = told, 6 * (runs()["params"] * runs()["tokens"]).max()
+    n = float(best_parameters(LAW, 10 * most))
+    parameters, seen = re.findall(r"([\d.]+) (million|billion|trillion)", of_images["headline"])
+    assert of_images["headline"].split(" on ")[0] == of_tokens["headline"].split(" on ")[0]
+    units = {"million": 1e6, "billion": 1e9, "trillion": 1e12}
+    assert float(parameters[0]) * units[parameters[1]] == pytest.approx(n, rel=0.3)
+    spent = 6 * TOKENS_PER_IMAGE
+    for value, unit in (parameters, seen):
+        spent *= float(value) * units[unit]
+    assert spent == pytest.approx(10 * most, rel=0.02)
+    assert of_images["reasons"] == of_tokens["reasons"]
+    again = [line for line in _code(pages[1]) if line.startswith("vitscale ")]
+    assert [line.partition(" --flops-per-pair ")[2].split()[:1] for line in again] == [
+        ["1176"],
+        [],
+        ["1176"],
+    ]
+    code, out, _ = vitscale(capsys, *shlex.split(again[0])[1:], "--resamples", 0, "--json")
+    (share,) = json.loads(out)["shares"]
+    assert code == 0 and share["times_largest"] == pytest.approx(10)
+
+
+def test_a_picture_of_images_has_the_compute_of_their_tokens(capsys, saved, tmp_path, monkeypatch):
+    drawn = []
+
+    def keep(figure, path):
+        drawn.append(figure)
+        return path
+
+    monkeypatch.setattr(plots, "save", keep)
+    table = saved(images(runs()))
+    command = ("plot", table, "--law", "chinchilla", *COLUMNS, "--out", tmp_path)
+    code, _, err = vitscale(capsys, *command, "--flops-per-pair", 6 * TOKENS_PER_IMAGE)
+    assert code == 0, err
+    shown, *lines = drawn[0].axes[0].lines
+    assert np.asarray(shown.get_xdata()) == pytest.approx(runs()["train_flops"].to_numpy())
+    # The best parameters at the largest run's compute are those that the law of tokens has there.
+    compute, best = (np.asarray(values) for values in lines[0].get_data())
+    assert best == pytest.approx(best_parameters(LAW, compute), rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["report", "plot"])
+def test_flops_of_a_pair_are_of_chinchillas_law(capsys, saved, tmp_path, name):
+    out = ("--out", tmp_path / "page.html")
+    command = (name, saved(runs()), *out, "--flops-per-pair", 1176)
+    assert "--law chinchilla only" in refused(capsys, *command)
+    command = (name, saved(runs()), *out, *COLUMNS, "--law", "chinchilla", "--flops-per-pair", -6)
+    assert "--flops-per-pair -6" in refused(capsys, *command)

@@ -53,9 +53,49 @@ def test_intervals_hold_what_made_the_runs():
     assert found.exponent.low < 0.3 / 0.65 < found.exponent.high
 
 
+def _width(interval) -> float:
+    return np.log(interval.high / interval.low)
+
+
+def test_rows_that_belong_together_are_no_runs_of_their_own():
+    """Runs written down five times say what they said once, in intervals too: narrower ones, by about the root
+    of five, come of taking each row for a run."""
+    law = {"alpha": 0.35, "beta": 0.3, "A": 400.0, "B": 500.0, "E": 1.8}
+    rng = np.random.default_rng(0)
+    n, d = 10 ** rng.uniform(7, 10, 40), 10 ** rng.uniform(9, 12, 40)
+    loss = law["E"] + law["A"] * n ** -law["alpha"] + law["B"] * d ** -law["beta"]
+    noisy = loss * np.exp(0.003 * rng.standard_normal(40))
+
+    def divided(times, **options):
+        columns = {name: np.repeat(values, times) for name, values in (("N", n), ("D", d))}
+        return allocate(columns, np.repeat(noisy, times), [1e21], resamples=100, **options)
+
+    names = np.repeat([f"run {k}" for k in range(40)], 5)
+    once, together, apart = divided(1), divided(5, cluster=names), divided(5)
+    assert together.exponent.method == "bootstrap (clusters)"
+    for size in (
+        lambda found: found.exponent,
+        lambda found: found.shares[0].parameters,
+        lambda found: found.shares[0].tokens,
+        lambda found: found.shares[0].loss,
+        lambda found: found.fit.intervals["alpha"],
+    ):
+        assert size(together).estimate == pytest.approx(size(once).estimate, rel=1e-4)
+        assert _width(size(together)) == pytest.approx(_width(size(once)), rel=0.35)
+        assert 1.6 < _width(size(together)) / _width(size(apart)) < 3.1
+    # Where none is asked for, none is drawn, of the law's parameters neither.
+    none = allocate({"N": n, "D": d}, noisy, [1e21], cluster=np.arange(40) // 10, resamples=0)
+    assert none.exponent.method == "none" and not none.fit.intervals
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"resamples": 5}, "resamples=5"), ({"compute": [0.0]}, "training FLOPs")],
+    [
+        ({"resamples": 5}, "resamples=5"),
+        ({"compute": [0.0]}, "training FLOPs"),
+        ({"cluster": [0, 1]}, "cluster has 2 entries for 234 runs"),
+        ({"cluster": np.arange(234) % 7}, "7 clusters of runs, .* at least 8"),
+    ],
 )
 def test_refusals(options, words):
     runs = load_chinchilla()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tyro.conf import Positional
 
 from vitscale.commands.output import output
+from vitscale.commands.pairs import flops_of_a_pair
 
 if TYPE_CHECKING:
     from vitscale.fits.law_table import LawTable
@@ -23,7 +24,10 @@ class Allocate:
     fitted by Huber's loss on log residuals, as in the paper (`vitscale fit --law chinchilla --loss log-huber
     --delta 1e-3`), and each budget C = 6 N D divided so that the loss is least, with intervals.
 
-    Example:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
+    Where D is in images, a pair costs more: give --flops-per-pair, about 6 times the tokens of an image.
+
+    Examples:  vitscale allocate runs.csv --flops 1e21 1e22 --inputs N=params D=tokens
+               vitscale allocate vits.csv --flops 1e21 --inputs N=params D=images --flops-per-pair 1176
     """
 
     source: Positional[str]
@@ -34,14 +38,18 @@ class Allocate:
     """Columns of N and D, as N=params D=tokens (default: the same names)."""
     error: str | None = None
     """Column of the loss (default: loss or error)."""
+    model: str | None = None
+    """Column of what belongs together, such as the durations of one network, which are no runs apart: drawn
+    together for the intervals (default: each run stands alone)."""
     flops_per_pair: float = 6.0
-    """Training FLOPs for each parameter and token."""
+    """Training FLOPs for each parameter and token; where D is in images, about 6 x tokens per image (1176 at
+    224 px and patch 16)."""
     delta: float = 1e-3
     """Log residual from which on a run counts as an outlier (Huber's loss)."""
     level: float = 0.95
     """Probability of the intervals."""
     resamples: int = 200
-    """Refits to runs drawn with repetition, for the intervals; 0 for none."""
+    """Refits to runs (or what --model groups) drawn with repetition, for the intervals; 0 for none."""
     out: Path | None = None
     """Write all of it here as JSON."""
     figure: Path | None = None
@@ -52,29 +60,33 @@ class Allocate:
 
 def run(command: Allocate) -> int:
     from vitscale.fits.allocation import allocate
-    from vitscale.fits.allocation_checks import state_cautions, unit_cautions
+    from vitscale.fits.allocation_checks import refuse_store, state_cautions, unit_cautions
     from vitscale.fits.fit_file import write_json
     from vitscale.fits.law_table import law_table
     from vitscale.fits.loss import Loss
     from vitscale.fits.report import allocation_lines
     from vitscale.sources import read_source
 
-    if not 0 < command.flops_per_pair < float("inf"):
-        raise ValueError(
-            f"--flops-per-pair {command.flops_per_pair:g} is not a number of training FLOPs for each parameter "
-            f"and token; give a positive one, such as 6"
-        )
+    flops_of_a_pair(command.flops_per_pair)
     if command.figure is not None:
         from vitscale.fits.plots.style import check_suffix
 
         check_suffix(command.figure)
     frame = read_source(command.source)
-    table = law_table(frame, "chinchilla", inputs=command.inputs, target=command.error)
+    refuse_store(frame)
+    table = law_table(
+        frame,
+        "chinchilla",
+        inputs=command.inputs,
+        target=command.error,
+        cluster=command.model,
+    )
     loss = Loss(residual="log", rho="huber", delta=command.delta)
     found = allocate(
         table.inputs,
         table.target,
         command.flops,
+        cluster=table.cluster,
         loss=loss,
         flops=command.flops_per_pair,
         level=command.level,
@@ -108,6 +120,7 @@ def _drawn(command: Allocate, table: "LawTable", loss: "Loss") -> Path:
         table.inputs,
         table.target,
         tuple(float(budget) for budget in np.geomspace(*ends, _LINE_BUDGETS)) + command.flops[:1],
+        cluster=table.cluster,
         loss=loss,
         flops=command.flops_per_pair,
         level=command.level,

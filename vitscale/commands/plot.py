@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from vitscale.commands.looks import Looks
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.pairs import flops_of_a_pair, refuse_pairs_of_a_star
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns
 from vitscale.fits.option_error import in_flags
 
@@ -52,7 +53,7 @@ class Plot(Columns, Looks):
         "The pictures": ("only", "theme", "size", "format", "interactive"),
         **COLUMN_GROUPS,
         "The fit": ("no_center", "level"),
-        "Runs of other models": ("law", "inputs"),
+        "Runs of other models": ("law", "inputs", "flops_per_pair"),
     }
 
     drawn_to: ClassVar[str] = "out"
@@ -76,6 +77,9 @@ class Plot(Columns, Looks):
     """With chinchilla: draw how budgets divide between parameters and tokens, and the law's back-test."""
     inputs: tuple[str, ...] = ()
     """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
+    flops_per_pair: float | None = None
+    """With --law chinchilla: training FLOPs for each parameter and token (default: 6); where D is in images,
+    about 6 x tokens per image (1176 at 224 px and patch 16)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -87,6 +91,7 @@ def run(command: Plot) -> int:
         return _plot_allocation(command)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
+    refuse_pairs_of_a_star(command.flops_per_pair)
     if command.interactive:
         _refuse_without_plotly()
     material = _material(command)
@@ -167,11 +172,8 @@ def _plot_allocation(command: Plot) -> int:
     import numpy as np
 
     from vitscale.fits import plots
-    from vitscale.fits.allocation import (
-        FLOPS_PER_PARAMETER_AND_TOKEN,
-        allocate,
-        backtest_allocation,
-    )
+    from vitscale.fits.allocation import allocate, backtest_allocation
+    from vitscale.fits.allocation_checks import refuse_store
     from vitscale.fits.law_table import law_table
     from vitscale.sources import read_source
 
@@ -190,19 +192,30 @@ def _plot_allocation(command: Plot) -> int:
         raise ValueError(
             f"{', '.join(given)} is for a star, not for --law chinchilla; leave it out"
         )
+    pair = flops_of_a_pair(command.flops_per_pair)
+    frame = read_source(command.source)
+    refuse_store(frame)
     table = law_table(
-        *(read_source(command.source), command.law),
+        frame,
+        command.law,
         inputs=command.inputs,
         target=command.error,
         cluster=command.model,
     )
-    spent = FLOPS_PER_PARAMETER_AND_TOKEN * table.inputs["N"] * table.inputs["D"]
+    spent = pair * table.inputs["N"] * table.inputs["D"]
     line = [float(budget) for budget in np.geomspace(spent.min(), 10 * spent.max(), _LINE_BUDGETS)]
 
     def division() -> "Figure":
-        found = allocate(table.inputs, table.target, line, level=command.level)
+        found = allocate(
+            table.inputs,
+            table.target,
+            line,
+            cluster=table.cluster,
+            flops=pair,
+            level=command.level,
+        )
         return plots.allocation_figure(
-            found, table.inputs, table.target, target=table.target_column
+            found, table.inputs, table.target, target=table.target_column, flops=pair
         )
 
     def tested() -> "Figure":

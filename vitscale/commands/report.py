@@ -15,6 +15,7 @@ from vitscale.commands.model_setting import (
 )
 from vitscale.commands.options import Groups
 from vitscale.commands.output import output
+from vitscale.commands.pairs import flops_of_a_pair, refuse_pairs_of_a_star
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
 from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
@@ -30,8 +31,8 @@ class Report(Columns, Models):
     what it cost, and how to make it again. Needs no network, prints well.
 
     SOURCE is a store or a table, as for `vitscale fit`. With --law chinchilla it is a table with a run a row, of
-    any model: its parameters N, the tokens or images D that it saw, and its loss; the page then says how a
-    budget is best divided between the two.
+    any model: its parameters N, the tokens or images D that it saw (images with --flops-per-pair), and its
+    loss; the page then says how a budget is best divided between the two.
 
     Examples:  vitscale report runs/laptop --out report.html
                vitscale report runs/laptop --flops 1e16 --price 2.5 --open
@@ -43,7 +44,7 @@ class Report(Columns, Models):
         "The question": ("flops", "like", "price"),
         **MODEL_GROUP,
         **COLUMN_GROUPS,
-        "Runs of other models": ("law", "inputs"),
+        "Runs of other models": ("law", "inputs", "flops_per_pair"),
     }
 
     source: Positional[str]
@@ -64,6 +65,9 @@ class Report(Columns, Models):
     """What the runs are described by: eq. (2) along each dimension of a star, or Chinchilla's law."""
     inputs: tuple[str, ...] = ()
     """With --law chinchilla: columns of N and D, as N=params D=tokens (default: the same names)."""
+    flops_per_pair: float | None = None
+    """With --law chinchilla: training FLOPs for each parameter and token (default: 6); where D is in images,
+    about 6 x tokens per image (1176 at 224 px and patch 16)."""
     json: bool = False
     """Print one JSON object instead of text."""
 
@@ -105,6 +109,7 @@ def run_report(command: Report) -> int:
         return _report_allocation(command, flops)
     if command.inputs:
         raise ValueError("--inputs names the columns of --law chinchilla; add it")
+    refuse_pairs_of_a_star(command.flops_per_pair)
     # A table that cannot be fitted is refused before anything is said of fitting.
     with working(f"fitting {command.source}"):
         frame = read_source(command.source)
@@ -130,8 +135,13 @@ def run_report(command: Report) -> int:
 
 
 def _report_allocation(command: Report, flops: float | None) -> int:
-    from vitscale.fits.allocation import FLOPS_PER_PARAMETER_AND_TOKEN, backtest_allocation
-    from vitscale.fits.allocation_checks import refuse_one_line, state_cautions, unit_cautions
+    from vitscale.fits.allocation import backtest_allocation
+    from vitscale.fits.allocation_checks import (
+        refuse_one_line,
+        refuse_store,
+        state_cautions,
+        unit_cautions,
+    )
     from vitscale.fits.law_table import law_table
     from vitscale.report.allocation_report import allocation_page
     from vitscale.sources import read_source
@@ -148,8 +158,10 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         raise ValueError(
             f"{', '.join(unused)} is for a star, not for --law chinchilla; leave it out"
         )
+    pair = flops_of_a_pair(command.flops_per_pair)
     with working(f"reading {command.source}"):
         frame = read_source(command.source)
+    refuse_store(frame)
     table = law_table(
         frame,
         command.law,
@@ -171,6 +183,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         command.source,
         table,
         flops=flops,
+        flops_per_pair=pair,
         backtest=test,
         asked=[
             *(["--inputs", *command.inputs] if command.inputs else []),
@@ -179,7 +192,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         clusters=["--model", command.model] if command.model else [],
         page_flags=["--out", str(command.out), *(["--no-backtest"] if command.no_backtest else [])],
         cautions=[
-            *unit_cautions(frame, *sizes, FLOPS_PER_PARAMETER_AND_TOKEN, used=used),
+            *unit_cautions(frame, *sizes, pair, used=used),
             *state_cautions(frame),
         ],
         say=note,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from vitscale.fits.allocation_checks import (
@@ -153,6 +153,7 @@ def allocate(
     target: ArrayLike,
     compute: Sequence[float],
     *,
+    cluster: Sequence[Any] | np.ndarray | None = None,
     loss: Loss | None = None,
     flops: float = FLOPS_PER_PARAMETER_AND_TOKEN,
     level: float = 0.95,
@@ -162,8 +163,11 @@ def allocate(
     """Fit Chinchilla's law to runs, and divide each budget of `compute` (training FLOPs) by it.
 
     - `inputs`: "N" (parameters) and "D" (tokens) of each run; `target`: their loss.
+    - `cluster`: what belongs together, such as the durations of one network, a value a run; drawn together for
+      the intervals. By default each run stands alone.
     - `loss`: what is minimised; by default Huber's on logarithms with delta 1e-3, as in the paper.
-    - `resamples`: refits to runs drawn with repetition, which give the intervals (percentiles); 0 for none.
+    - `resamples`: refits to runs (or clusters) drawn with repetition, which give the intervals (percentiles); 0
+      for none.
 
     Raises `ValueError` where the runs cannot decide the law (all at one ratio of D to N, too few, a parameter
     at its bound), for budgets absurdly far from them, and for bad values or choices.
@@ -183,13 +187,25 @@ def allocate(
         raise ValueError(f"compute={compute} are not budgets; give training FLOPs, such as [1e21]")
     columns = {name: np.asarray(values, float) for name, values in inputs.items()}
     losses = np.asarray(target, float)
-    fit = fit_law("chinchilla", columns, losses, loss=chosen, level=level)
+    groups = _groups(cluster, losses.size)
+    if resamples and cluster is not None:
+        _refuse_few(len(np.unique(groups)), "clusters of runs, which are drawn whole")
+    fit = fit_law(
+        "chinchilla",
+        columns,
+        losses,
+        loss=chosen,
+        cluster=None if cluster is None else groups,
+        # Those of clusters are resampled.
+        intervals="none" if cluster is not None and not resamples else "profile",
+        level=level,
+    )
     n, d = columns["N"], columns["D"]
     refuse_one_line(n, d)
     spent = flops * n * d
     refuse_budgets(budgets, spent)
     _refuse_undecided(fit)
-    laws = [fit.parameters, *_resampled(columns, losses, chosen, resamples, seed)]
+    laws = [fit.parameters, *_resampled(columns, losses, groups, chosen, resamples, seed)]
     best = np.array([best_parameters(law, budgets, flops=flops) for law in laws])
     with np.errstate(divide="ignore"):
         tokens = budgets / flops / best
@@ -203,7 +219,7 @@ def allocate(
     at_runs = best_parameters(fit.parameters, spent, flops=flops)
     # Of most runs: a run far off, which is what is looked for, must not widen it.
     scatter = 1.4826 * float(np.median(np.abs(np.log(losses / fit.predict(n, d)))))
-    interval = _Percentiles(level=level)
+    interval = _Percentiles(level=level, drawn="runs" if cluster is None else "clusters")
     return Allocation(
         fit=fit,
         exponent=interval.of(
@@ -220,7 +236,8 @@ def allocate(
             for k, budget in enumerate(budgets)
         ),
         cautions=(
-            *ratio_cautions(d / n),
+            # Where D is in images, a pair costs what the tokens of an image do.
+            *ratio_cautions(flops / FLOPS_PER_PARAMETER_AND_TOKEN * d / n),
             *beaten_cautions(
                 _loss(fit.parameters, at_runs, spent / flops / at_runs), losses, scatter
             ),
@@ -253,24 +270,46 @@ def _refuse_undecided(fit: LawFit) -> None:
         )
 
 
-def _resampled(
-    columns: Mapping[str, np.ndarray], losses: np.ndarray, loss: Loss, resamples: int, seed: int
-) -> list[dict[str, float]]:
-    """Parameters of the law refitted to runs drawn with repetition; draws too alike to be fitted are redrawn."""
-    if not resamples:
-        return []
-    distinct = len(np.unique(np.column_stack([*columns.values()]), axis=0))
-    if distinct < _LEAST_RUNS:
+def _groups(cluster: Sequence[Any] | np.ndarray | None, runs: int) -> Int[np.ndarray, " runs"]:
+    """The number of what each run belongs to, from 0; each to itself where no `cluster` is given."""
+    if cluster is None:
+        return np.arange(runs)
+    groups = np.unique(np.asarray(cluster), return_inverse=True)[1]
+    if len(groups) != runs:
+        raise ValueError(f"cluster has {len(groups)} entries for {runs} runs; give one a run")
+    return groups
+
+
+def _refuse_few(count: int, what: str) -> None:
+    """Raise one sentence where all resamples that can be fitted are nearly the same."""
+    if count < _LEAST_RUNS:
         raise OptionError(
-            f"there are {distinct} different runs, but intervals need at least {_LEAST_RUNS}; measure more, or "
-            f"ask for none with ",
+            f"there are {count} {what}, but intervals need at least {_LEAST_RUNS}; measure more, or ask for none "
+            f"with ",
             Keyword("resamples", 0),
         )
+
+
+def _resampled(
+    columns: Mapping[str, np.ndarray],
+    losses: np.ndarray,
+    groups: np.ndarray,
+    loss: Loss,
+    resamples: int,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Parameters of the law refitted to whole groups of runs drawn with repetition; draws too alike to be fitted
+    are redrawn."""
+    if not resamples:
+        return []
+    _refuse_few(len(np.unique(np.column_stack([*columns.values()]), axis=0)), "different runs")
+    members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
     rng = np.random.default_rng(seed)
     laws = []
     for _ in range(resamples):
         for _ in range(_REDRAWS):
-            drawn = rng.integers(len(losses), size=len(losses))
+            chosen = rng.integers(len(members), size=len(members))
+            drawn = np.concatenate([members[group] for group in chosen])
             some = {name: values[drawn] for name, values in columns.items()}
             if _can_be_fitted(some):
                 break
@@ -298,11 +337,12 @@ class _Percentiles:
     """Intervals of the first value, from the percentiles of the others; open where there are none."""
 
     level: float
+    drawn: str
 
     def of(self, values: Float[np.ndarray, " draws"]) -> Interval:
         estimate, draws = float(values[0]), values[1:]
         low, high = 0.0, np.inf
-        method = "bootstrap (runs)" if len(draws) else "none"
+        method = f"bootstrap ({self.drawn})" if len(draws) else "none"
         if len(draws):
             # A resample that decides nothing leaves both ends open. Of the draws themselves, as between
             # infinite ones nothing can be interpolated.

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from vitscale.fits.columns import positive, row_list, series
+from vitscale.fits.store_tables import is_store
 
 FAR_BEYOND = 10.0
 """Times the largest run from which on a budget is cautioned."""
@@ -21,6 +22,15 @@ _SAME_COMPUTE = 1.3  # factor between 6 N D and a compute column that is no mix-
 _STATE_COLUMNS = ("state", "status")
 _BROKEN = ("crashed", "failed", "killed", "diverged", "preempted", "error", "running")
 _BEATEN = 4.0  # standard deviations of log loss by which a run that beats the law is no luck
+
+
+def refuse_store(frame: pd.DataFrame) -> None:
+    """Raise one sentence for the rows of a store: all its metrics, and images whose cost is not 6 N D."""
+    if is_store(frame):
+        raise ValueError(
+            "these are the rows of a store, which vitscale fit and vitscale frontier are for; a budget is divided by "
+            "a table with a run a row: its parameters, tokens or images, and loss"
+        )
 
 
 def refuse_one_line(n: Float[np.ndarray, " runs"], d: Float[np.ndarray, " runs"]) -> None:
@@ -71,7 +81,7 @@ def budget_cautions(compute: Sequence[float], times: Sequence[float]) -> tuple[s
 
 
 def ratio_cautions(ratios: Float[np.ndarray, " runs"]) -> list[str]:
-    """Of runs with fewer tokens than parameters, by their `ratios` D/N."""
+    """Of runs with fewer tokens than parameters, by their `ratios` of tokens to parameters."""
     under = int((ratios < 1).sum())
     if not under:
         return []

@@ -2,6 +2,7 @@
 speaks for it and against."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ def allocation_page(
     table: LawTable,
     *,
     flops: float | None = None,
+    flops_per_pair: float = FLOPS_PER_PARAMETER_AND_TOKEN,
     backtest: Backtest | None = None,
     asked: Sequence[str] = (),
     clusters: Sequence[str] = (),
@@ -38,10 +40,11 @@ def allocation_page(
     cautions: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Page:
-    """The report of the runs in `table`, which were read from `name`.
+    """The report of the runs in `table`, which were read from `name`: a file or folder, whose hash is told, or
+    whatever else they are called.
 
-    - `flops`: the budget asked about, in training FLOPs (6 for each parameter and token); by default ten times
-      that of the largest run.
+    - `flops`: the budget asked about, in training FLOPs, `flops_per_pair` of them for each parameter and token;
+      by default ten times that of the largest run.
     - `asked`, `clusters`, `page_flags`: the flags that name the columns, the column of what belongs together, and
       those of the page, as they were given, for the commands that make it again.
     - `cautions`: of the table itself, a sentence each. `backtest`: of Chinchilla's law on the same runs, where one was made. `say`: told what is being done.
@@ -49,7 +52,7 @@ def allocation_page(
     Raises `ValueError` where the runs cannot decide the law.
     """
     refuse_one_line(table.inputs["N"], table.inputs["D"])
-    compute = FLOPS_PER_PARAMETER_AND_TOKEN * table.inputs["N"] * table.inputs["D"]
+    compute = flops_per_pair * table.inputs["N"] * table.inputs["D"]
     most = float(compute.max())
     budget = flops if flops is not None else 10 * most
     refuse_budgets(np.array([budget]), compute)
@@ -57,7 +60,13 @@ def allocation_page(
     ends = (float(compute.min()), max(*budgets))
     line = tuple(float(c) for c in np.geomspace(*ends, _LINE_BUDGETS))
     say("dividing budgets, and doing it again for resampled runs")
-    found = allocate(table.inputs, table.target, (*budgets, *line))
+    found = allocate(
+        table.inputs,
+        table.target,
+        (*budgets, *line),
+        cluster=table.cluster,
+        flops=flops_per_pair,
+    )
     found = dataclasses.replace(found, cautions=(*cautions, *found.cautions))
     share, others = found.shares[0], found.shares[1:4]
     sure = _confidence(found, share, most)
@@ -70,7 +79,7 @@ def allocation_page(
             f"The budget is {share.times_largest:,.3g} times the largest run. "
             f"That is {share.tokens.estimate / share.parameters.estimate:.3g} tokens a parameter, and a predicted "
             f"{table.target_column} of {show_interval(share.loss)}, the interval of the law, without the scatter of "
-            f"runs about it ({FLOPS_PER_PARAMETER_AND_TOKEN:g} FLOPs for each parameter and token).",
+            f"runs about it ({flops_per_pair:g} FLOPs for each parameter and token).",
         ),
         sizes=_sizes(share, found),
         confidence=sure.standing,
@@ -81,7 +90,12 @@ def allocation_page(
             picture(
                 "The best model for every budget",
                 lambda: plots.allocation_figure(
-                    found, table.inputs, table.target, target=table.target_column, mark=budget
+                    found,
+                    table.inputs,
+                    table.target,
+                    target=table.target_column,
+                    mark=budget,
+                    flops=flops_per_pair,
                 ),
                 alt=f"Best parameters, tokens and {table.target_column} against training compute beside the runs. "
                 f"Parameters grow as compute to the {show_interval(found.exponent)}.",
@@ -99,7 +113,7 @@ def allocation_page(
         tables=(_law(found),),
         provenance=(
             ("measurements", name),
-            ("their SHA-256", file_sha256(Path(name))),
+            *([("their SHA-256", file_sha256(Path(name)))] if Path(name).exists() else []),
             ("law", f"{LAWS[found.fit.law].equation}, from {LAWS[found.fit.law].source}"),
             (
                 "fitted by",
@@ -108,7 +122,7 @@ def allocation_page(
             ("intervals", f"{100 * found.exponent.level:g}%, {found.exponent.method}"),
             *software(),
         ),
-        commands=_commands(name, budget, asked, clusters, page_flags),
+        commands=_commands(name, budget, flops_per_pair, asked, clusters, page_flags),
     )
 
 
@@ -133,7 +147,7 @@ def _sizes(share: Share, found: Allocation) -> Table:
         (
             "loss",
             f"{share.loss.estimate:.4g}",
-            f"{share.loss.low:.4g} to {share.loss.high:.4g}",
+            _between(share.loss, "{:.4g}".format),
             "",
         ),
     )
@@ -142,7 +156,14 @@ def _sizes(share: Share, found: Allocation) -> Table:
 
 
 def _row(size: Interval) -> tuple[str, str]:
-    return short(size.estimate), f"{short(size.low)} to {short(size.high)}"
+    return short(size.estimate), _between(size, short)
+
+
+def _between(interval: Interval, show: Callable[[float], str]) -> str:
+    """The ends of an interval, with a word for one that nothing bounds, as `show_interval` has it."""
+    low = show(interval.low) if interval.low > 0 else "unbounded"
+    high = show(interval.high) if math.isfinite(interval.high) else "unbounded"
+    return "unknown" if low == high == "unbounded" else f"{low} to {high}"
 
 
 def _budgets(shares: Sequence[Share]) -> Table:
@@ -169,7 +190,12 @@ def _law(found: Allocation) -> Table:
 
 
 def _ends(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
+    if interval is None:
+        return "-"
+    if math.isfinite(interval.high):
+        # Zero is an end here: a floor may be none at all.
+        return f"{interval.low:.4g} to {interval.high:.4g}"
+    return _between(interval, "{:.4g}".format)
 
 
 def _checks(found: Allocation, share: Share, test: Backtest | None) -> list[Check]:
@@ -207,17 +233,24 @@ def _backtest_picture(test: Backtest | None, table: LawTable) -> list:
 
 
 def _commands(
-    source: str, budget: float, asked: Sequence[str], clusters: Sequence[str], page: Sequence[str]
+    source: str,
+    budget: float,
+    flops_per_pair: float,
+    asked: Sequence[str],
+    clusters: Sequence[str],
+    page: Sequence[str],
 ) -> tuple[tuple[str, str], ...]:
     """With the flags as they were given: `asked` of the columns, `clusters` of what belongs together, `page` of
     this page."""
     where, flops = shlex.quote(source), f"{budget!r}".replace("e+", "e")
+    if flops_per_pair != FLOPS_PER_PARAMETER_AND_TOKEN:
+        flops += f" --flops-per-pair {flops_per_pair!r}".removesuffix(".0").replace("e+", "e")
     columns, grouped, shown = (
         "".join(f" {shlex.quote(word)}" for word in words) for words in (asked, clusters, page)
     )
     return (
         (
-            f"vitscale allocate {where} --flops {flops}{columns}",
+            f"vitscale allocate {where} --flops {flops}{columns}{grouped}",
             "The answer, in the terminal.",
         ),
         (

@@ -88,7 +88,14 @@ def rows_sha256(rows: pd.DataFrame) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file, or of the files of a folder in the order of their names."""
+    """Hash of a file, or of the files of a folder in the order of their names.
+
+    Raises `FileNotFoundError` where there is neither.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist, so it has no SHA-256; give a file or a folder"
+        )
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
