@@ -2,8 +2,13 @@
 
 import functools
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -11,6 +16,7 @@ from s3_server import s3_server
 from sweep_samples import DURATIONS, row, star_plan, trial
 
 from vitscale.doctor import examine_store
+from vitscale.scaling import failpoints
 from vitscale.sweeps import store as store_module
 from vitscale.sweeps.engines.simulated import SimulatedEngine
 from vitscale.sweeps.files import StoreError
@@ -295,6 +301,53 @@ def test_the_last_checkpoint_stays_where_a_newer_one_is_gone_before_it_is_packed
     assert kept(store, of) == ["100.tar"]
     mirror.keep_checkpoints(store.place, of.id, folder)
     assert kept(store, of) == ["300.tar"]
+
+
+FETCH = """
+import sys
+from vitscale.sweeps.places import mirror
+from vitscale.sweeps.store import Store
+store = Store.open(sys.argv[1])
+mirror.fetch_checkpoints(store.place, sys.argv[2], store.place.scratch / "checkpoints" / sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("where", ["s3"], indirect=True)
+def test_a_fetch_that_is_killed_is_begun_anew(where, tmp_path, monkeypatch):
+    store, of = Store.open(where, create=True), trial()
+    with store.lock(of):
+        write_checkpoint(store, of, 100)
+        write_checkpoint(store, of, 200)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other machine"))
+    killed = subprocess.run(
+        [sys.executable, "-c", FETCH, where, of.id],
+        env={**os.environ, "VITSCALE_FAILPOINTS": "mirror.fetch=kill@2"},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    folder = store.checkpoint_dir(of)
+    assert sorted(p.name for p in folder.iterdir()) == [".trunk-200", "trunk"]
+    (folder / "trunk" / "200").write_text("a file where a checkpoint belongs")
+    with store.lock(of) as free:
+        assert free
+        assert [p.name for p in folder.iterdir()] == ["trunk"]
+        array = (folder / "trunk" / "200" / "default" / "array").read_bytes()
+        assert array == b"200" * 1000
+    assert kept(store, of) == ["100.tar", "200.tar"]
+
+
+@in_memory
+def test_a_disk_that_refuses_what_is_fetched_says_what_to_do(where, monkeypatch):
+    store, of = Store.open(where, create=True), trial()
+    with store.lock(of):
+        write_checkpoint(store, of, 100)
+    folder = store.checkpoint_dir(of)
+    for path in folder.iterdir():
+        path.rename(folder.with_name("gone"))
+    monkeypatch.setattr(failpoints, "_passes", Counter())
+    monkeypatch.setenv("VITSCALE_FAILPOINTS", "mirror.fetch=enospc")
+    with pytest.raises(StoreError, match="the disk is full"), store.lock(of):
+        pass
+    assert kept(store, of) == ["100.tar"] and store.place.names("leases") == []
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vitscale.scaling.failpoints import failpoint
+from vitscale.sweeps import files
 from vitscale.sweeps.places.place import Place
 
 KEEP_S = 30.0
@@ -47,19 +48,26 @@ def mirrored(place: Place, trial_id: str, folder: Path) -> Iterator[None]:
 
 
 def fetch_checkpoints(place: Place, trial_id: str, folder: Path) -> None:
-    """Make `folder` hold what the store has of a trial's checkpoints, and nothing else."""
+    """Make `folder` hold what the store has of a trial's checkpoints, and nothing else, whatever a fetch
+    that was killed has left in it.
+
+    Raises `StoreError` where the store or this machine's disk refuses.
+    """
     there = _kept(place, trial_id)
-    for path in folder.glob("*/*"):
-        if (path.parent.name, path.name) not in there:
-            shutil.rmtree(path)
-    for line, step in sorted(there - _written(folder)):
-        aside = folder / f".{line}-{step}"
-        shutil.rmtree(aside, ignore_errors=True)
-        data = place.read(_key(trial_id, line, step))
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            archive.extractall(aside, filter="data")
-        (folder / line).mkdir(parents=True, exist_ok=True)
-        aside.rename(folder / line / step)
+    with files.plain_errors(folder):
+        for path in folder.glob(".*"):
+            _remove(path)
+        for path in folder.glob("*/*"):
+            if not path.is_dir() or (path.parent.name, path.name) not in there:
+                _remove(path)
+        for line, step in sorted(there - _written(folder)):
+            aside = folder / f".{line}-{step}"
+            data = place.read(_key(trial_id, line, step))
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                archive.extractall(aside, filter="data")
+            failpoint("mirror.fetch")
+            (folder / line).mkdir(parents=True, exist_ok=True)
+            aside.rename(folder / line / step)
 
 
 def keep_checkpoints(place: Place, trial_id: str, folder: Path) -> None:
@@ -105,6 +113,10 @@ def _kept(place: Place, trial_id: str) -> set[tuple[str, str]]:
             if name.endswith(".tar") and _STEP.fullmatch(name.removesuffix(".tar")):
                 found.add((line, name.removesuffix(".tar")))
     return found
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _archive(folder: Path) -> bytes | None:
