@@ -109,6 +109,29 @@ def test_two_hosts_train_a_trial_together_and_one_of_them_writes(tmp_path):
         assert np.isfinite(kernel).all() and np.std(kernel) > 0
 
 
+def test_two_hosts_are_refused_a_store_that_is_no_folder(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "vitscale", "train", TINY, "--examples", "6400"]
+    command += ["--store", "memory://two", "--multi-host", "--coordinator", coordinator]
+    started = [
+        subprocess.Popen(
+            [*command, "--hosts", "2", "--host", str(host)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(tmp_path)},
+        )
+        for host in (1, 0)
+    ]
+    for host in started:
+        _, said = host.communicate(timeout=300)
+        assert host.returncode == 2, said
+        assert "memory://two is no folder, and a trial over 2 hosts takes its checkpoints" in said
+    assert not any(tmp_path.rglob("checkpoints"))
+
+
 @pytest.mark.slow
 def test_asked_to_go_it_saves_and_exits_75_and_goes_on(tmp_path):
     arguments = ["train", TINY, "--examples", 64_000, "--store", tmp_path / "store"]

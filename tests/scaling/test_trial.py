@@ -1,5 +1,6 @@
 """Trials: branches leave the trunk unharmed, kills change no number, divergence is recorded."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -254,6 +255,37 @@ def test_trials_stopped_together_go_on_in_whatever_order_they_come_back(tmp_path
     run_trials([other, TRIAL], Together(sinks), on_progress=told.append)
     assert told[-1].total_steps == TRIAL.spent_steps() - stopped
     assert {row.seed for rows in sinks[other.id].rows.values() for row in rows} == {1}
+
+
+def test_many_trained_together_go_on_from_an_object_store_on_another_machine(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, evaluators=("upstream",))
+    trials = [
+        Trial(shape=SHAPE, recipe=dataclasses.replace(recipe, seed=seed), durations=(16 * 60,))
+        for seed in range(21)
+    ]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "machine"))
+    store = Store.open(f"memory://{tmp_path.name}", create=True)
+    told = []
+
+    def train(should_stop):
+        told.clear()
+        with contextlib.ExitStack() as locks:
+            assert all(locks.enter_context(store.lock(trial)) for trial in trials)
+            run_trials(trials, store, on_progress=told.append, should_stop=should_stop)
+
+    with pytest.raises(PreemptedError):
+        train(lambda: bool(told) and told[-1].step >= 8)
+    stopped = told[-1].step
+    first = min(trial.id for trial in trials)
+    assert store.resumable() == {first}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other machine"))
+    # As a version before named them, in folders of folders; they are of no use any more.
+    old = store.place.scratch / "checkpoints" / first / "together-an-older" / "trunk" / "5"
+    old.mkdir(parents=True)
+    train(lambda: False)
+    assert stopped and told[-1].total_steps == trials[0].spent_steps() - stopped
+    assert store.resumable() == set() and not old.exists()
+    assert set(store.measured_durations()) == {trial.id for trial in trials}
 
 
 def test_one_of_several_that_diverges_leaves_the_others_alone(tmp_path):

@@ -1,13 +1,26 @@
 """A folder, this process's memory and S3 hold a store alike."""
 
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
 import pandas as pd
 import pytest
 from s3_server import s3_server
 from sweep_samples import DURATIONS, row, star_plan, trial
 
 from vitscale.doctor import examine_store
+from vitscale.scaling import failpoints
+from vitscale.sweeps import store as store_module
 from vitscale.sweeps.engines.simulated import SimulatedEngine
 from vitscale.sweeps.files import StoreError
+from vitscale.sweeps.leases import leased
 from vitscale.sweeps.places import mirror
 from vitscale.sweeps.places.place import Place, is_remote, open_place
 from vitscale.sweeps.run import run
@@ -126,6 +139,215 @@ def test_checkpoints_go_where_another_machine_finds_them(where, tmp_path, monkey
     with store.lock(of):
         assert list(store.checkpoint_dir(of).glob("*/*")) == []
     assert store.resumable() == set()
+
+
+class Slow:
+    """A place that calls what it is given before each call of a method, which then may take its time."""
+
+    def __init__(self, place, **before):
+        self._place, self._before = place, before
+
+    def __getattr__(self, name):
+        method = getattr(self._place, name)
+        if name not in self._before:
+            return method
+
+        def call(key, *data):
+            self._before[name](key)
+            return method(key, *data)
+
+        return call
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """Leases and checkpoints are kept twenty times a second."""
+    quick = functools.partial(leased, beat_s=0.05, stale_s=60.0)
+    monkeypatch.setattr(store_module, "leased", quick)
+    monkeypatch.setattr(mirror, "KEEP_S", 0.05)
+
+
+def write_checkpoint(store, of, step):
+    """A checkpoint of the trunk, which appears whole."""
+    aside = store.checkpoint_dir(of) / f".aside-{step}"
+    (aside / "default").mkdir(parents=True)
+    (aside / "default" / "array").write_bytes(str(step).encode() * 1000)
+    (aside / "_METADATA").write_text("{}")
+    (aside.parent / "trunk").mkdir(exist_ok=True)
+    aside.rename(aside.parent / "trunk" / str(step))
+
+
+def kept(store, of):
+    return store.place.names(f"checkpoints/{of.id}/trunk")
+
+
+def beats(store, of):
+    (epoch,) = store.place.names(f"leases/{of.id}")
+    return json.loads(store.place.read(f"leases/{of.id}/{epoch}"))["beat"]
+
+
+def wait_until(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+in_memory = pytest.mark.parametrize("where", ["memory"], indirect=True)
+
+
+@in_memory
+def test_a_slow_fetch_loses_no_checkpoint_and_the_lease_beats_on(
+    where, often, tmp_path, monkeypatch
+):
+    store, of = Store.open(where, create=True), trial()
+    with store.lock(of):
+        write_checkpoint(store, of, 100)
+        write_checkpoint(store, of, 200)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other machine"))
+    beaten = []
+
+    def wait(key):
+        if key.endswith(".tar"):
+            begun = beats(store, of)
+            beaten.append(wait_until(lambda: beats(store, of) >= begun + 3))
+
+    other = Store(Slow(store.place, read=wait))
+    with other.lock(of) as free:
+        assert free and beaten == [True, True]
+        assert kept(store, of) == ["100.tar", "200.tar"]
+        assert sorted(p.name for p in (other.checkpoint_dir(of) / "trunk").iterdir()) == [
+            "100",
+            "200",
+        ]
+    assert kept(store, of) == ["100.tar", "200.tar"]
+
+
+@in_memory
+def test_the_lease_beats_while_an_upload_takes_its_time(where, often):
+    store, of = Store.open(where, create=True), trial()
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait(key):
+        if key.endswith(".tar"):
+            began.set()
+            go_on.wait(30)
+
+    slow = Store(Slow(store.place, write=wait))
+    with slow.lock(of):
+        write_checkpoint(slow, of, 100)
+        assert began.wait(20)
+        begun = beats(store, of)
+        try:
+            assert wait_until(lambda: beats(store, of) >= begun + 3, 5)
+        finally:
+            go_on.set()
+    assert kept(store, of) == ["100.tar"]
+
+
+@in_memory
+def test_what_is_kept_at_the_end_stays_though_a_beat_looked_before(where, often):
+    store, of = Store.open(where, create=True), trial()
+    looked = threading.Event()
+
+    def look(folder):
+        if folder.startswith("checkpoints/") and threading.current_thread().daemon:
+            looked.set()
+            # It has seen what is here, and sees what is there once there is more.
+            wait_until(lambda: kept(store, of), 1)
+
+    slow = Store(Slow(store.place, names=look))
+    with slow.lock(of):
+        assert looked.wait(20)
+        write_checkpoint(slow, of, 200)
+    assert kept(store, of) == ["200.tar"]
+
+
+@in_memory
+def test_what_is_forgotten_during_an_upload_stays_so(where, often):
+    store, of = Store.open(where, create=True), trial()
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait(key):
+        if key.endswith(".tar"):
+            began.set()
+            go_on.wait(0.5)
+
+    slow = Store(Slow(store.place, write=wait))
+    with slow.lock(of):
+        write_checkpoint(slow, of, 100)
+        assert began.wait(20)
+        slow.forget_checkpoints(of)
+        assert kept(store, of) == []
+        assert not wait_until(lambda: kept(store, of), 1)
+
+
+@in_memory
+def test_the_last_checkpoint_stays_where_a_newer_one_is_gone_before_it_is_packed(where):
+    store, of = Store.open(where, create=True), trial()
+    folder = store.checkpoint_dir(of)
+    write_checkpoint(store, of, 100)
+    mirror.keep_checkpoints(store.place, of.id, folder)
+    (folder / "trunk" / "100").rename(folder / ".deleted-100")
+    write_checkpoint(store, of, 200)
+
+    def overtake(name):
+        """Training saves 300 and lets go of 200 between the look and the upload."""
+        if name.endswith("/trunk") and (folder / "trunk" / "200").exists():
+            (folder / "trunk" / "200").rename(folder / ".deleted-200")
+            write_checkpoint(store, of, 300)
+
+    mirror.keep_checkpoints(Slow(store.place, names=overtake), of.id, folder)
+    assert kept(store, of) == ["100.tar"]
+    mirror.keep_checkpoints(store.place, of.id, folder)
+    assert kept(store, of) == ["300.tar"]
+
+
+FETCH = """
+import sys
+from vitscale.sweeps.places import mirror
+from vitscale.sweeps.store import Store
+store = Store.open(sys.argv[1])
+mirror.fetch_checkpoints(store.place, sys.argv[2], store.place.scratch / "checkpoints" / sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("where", ["s3"], indirect=True)
+def test_a_fetch_that_is_killed_is_begun_anew(where, tmp_path, monkeypatch):
+    store, of = Store.open(where, create=True), trial()
+    with store.lock(of):
+        write_checkpoint(store, of, 100)
+        write_checkpoint(store, of, 200)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other machine"))
+    killed = subprocess.run(
+        [sys.executable, "-c", FETCH, where, of.id],
+        env={**os.environ, "VITSCALE_FAILPOINTS": "mirror.fetch=kill@2"},
+    )
+    assert killed.returncode == -signal.SIGKILL
+    folder = store.checkpoint_dir(of)
+    assert sorted(p.name for p in folder.iterdir()) == [".trunk-200", "trunk"]
+    (folder / "trunk" / "200").write_text("a file where a checkpoint belongs")
+    with store.lock(of) as free:
+        assert free
+        assert [p.name for p in folder.iterdir()] == ["trunk"]
+        array = (folder / "trunk" / "200" / "default" / "array").read_bytes()
+        assert array == b"200" * 1000
+    assert kept(store, of) == ["100.tar", "200.tar"]
+
+
+@in_memory
+def test_a_disk_that_refuses_what_is_fetched_says_what_to_do(where, monkeypatch):
+    store, of = Store.open(where, create=True), trial()
+    with store.lock(of):
+        write_checkpoint(store, of, 100)
+    folder = store.checkpoint_dir(of)
+    for path in folder.iterdir():
+        path.rename(folder.with_name("gone"))
+    monkeypatch.setattr(failpoints, "_passes", Counter())
+    monkeypatch.setenv("VITSCALE_FAILPOINTS", "mirror.fetch=enospc")
+    with pytest.raises(StoreError, match="the disk is full"), store.lock(of):
+        pass
+    assert kept(store, of) == ["100.tar"] and store.place.names("leases") == []
 
 
 @pytest.mark.parametrize(

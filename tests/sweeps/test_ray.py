@@ -1,6 +1,8 @@
 """Trials on a Ray cluster of several hosts, which are all this machine: hosts that go away, gangs, TPU slices."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from sweep_samples import RECIPE, star_plan
 
-from vitscale.sweeps.engines.local import LocalEngine
+from vitscale.sweeps.engines.local import Gang, LocalEngine
 from vitscale.sweeps.plan import GridSweep, Plan
 from vitscale.sweeps.run import run
 from vitscale.sweeps.store import Store
@@ -169,3 +171,38 @@ def test_a_cluster_without_a_token_must_be_on_loopback(addresses, closed, monkey
     monkeypatch.setattr(authentication_utils, "is_token_auth_enabled", lambda: False)
     nodes = [{"NodeManagerAddress": address, "Alive": True} for address in addresses]
     assert _asks_for_a_token(SimpleNamespace(nodes=lambda: nodes)) is closed
+
+
+def test_several_hosts_are_refused_a_store_that_is_no_folder(tmp_path, monkeypatch):
+    """Checkpoints of an object store lie on each host alone: they would disagree where to go on, and wait for
+    each other for ever."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    where = f"memory://{tmp_path.name}"
+    bucket = Store.open(where, create=True)
+    trial = PLAN.trials[0]
+    with cluster_of([{"num_cpus": 1}, {"num_cpus": 1}]) as cluster:
+        for needs, count in ((Needs(hosts=2), 2), (Needs(tpu="v6e:4x4"), 4)):
+            with RayEngine(address=cluster.address, needs=needs, workers=1) as engine:
+                words = (
+                    f"{where} is no folder, and a trial over {count} hosts takes its checkpoints"
+                )
+                with pytest.raises(ValueError, match=words):
+                    run(PLAN, engine, bucket)
+                engine.check_store(tmp_path)
+        for needs in (Needs(), Needs(tpu="v6e:2x4")):
+            with RayEngine(address=cluster.address, needs=needs, workers=1) as engine:
+                engine.check_store(where)
+        command = ("sweep", "star", "laptop", "--store", where, "--engine", "ray", "--hosts", "2")
+        done = subprocess.run(
+            [sys.executable, "-m", "vitscale", *command, "--address", cluster.address],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 2
+    said = done.stderr.strip().splitlines()
+    assert len(said) == 1 and f"{where} is no folder, and a trial over 2 hosts" in said[0]
+    host = LocalEngine(workers=1, runner="simulated", gang=Gang("127.0.0.1:1", 2, 0))
+    with host, pytest.raises(ValueError, match="takes its checkpoints from one that all of them"):
+        host.submit(trial, bucket)
+    assert not bucket.measured_durations()

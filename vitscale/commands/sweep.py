@@ -149,6 +149,8 @@ def run(command: Sweep) -> int:
         store = None
         if command.calibrate or not show_only:
             engine.check(plan.trials[0])  # before anything is made
+        if command.store is not None:
+            engine.check_store(command.store)
         if command.store is not None and (not show_only or Store.exists(command.store)):
             store = Store.open(command.store, create=not show_only)
         if goal is not None:

@@ -96,6 +96,7 @@ def run(command: Train) -> int:
     from vitscale.scaling.execution import Execution
     from vitscale.scaling.host_memory import keep_freed_memory
     from vitscale.sweeps.engines.devices import accelerators, set_compilation_cache
+    from vitscale.sweeps.places.place import check_shared
     from vitscale.sweeps.preemption import PREEMPTED_EXIT, Preemption
     from vitscale.sweeps.store import Store
 
@@ -118,6 +119,7 @@ def run(command: Train) -> int:
 
     if command.multi_host:
         hosts.start(coordinator=command.coordinator, hosts=command.hosts, host=command.host)
+        check_shared(command.store, hosts.count())
     for trial in trials:
         device_mesh(trial.recipe, execution)
     _prepare_weights(command.weights)

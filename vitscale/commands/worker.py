@@ -173,6 +173,7 @@ def _work(
     reports: list[RunReport] = []
     tracking = start_tracking(trackers, store)
     try:
+        engine.check_store(store.name)
         reports = work(
             store,
             engine,

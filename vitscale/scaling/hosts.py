@@ -44,6 +44,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def count() -> int:
+    """How many processes train together."""
+    return jax.process_count()
+
+
 def agree(*, steps: int, save: bool, stop: bool) -> tuple[int, bool, bool]:
     """What to do next, on every host alike: the first host's `steps` and `save`, and any host's `stop`."""
     if jax.process_count() == 1:

@@ -1,6 +1,7 @@
 """Run trials: one trunk, a cooldown branch for each duration, and what each branch measures."""
 
 import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -319,12 +320,13 @@ class _Runner:
 
     def _folder(self, name: str) -> Path:
         """Of what is kept of an attempt under a name; the first of several trials keeps that of all."""
-        folder = self._store.checkpoint_dir(self._trial)
         if self._retry:
             name = f"{name}-retry-{self._retry}"
         if len(self._trials) > 1:
-            folder = folder / "together-{}".format("-".join(trial.id for trial in self._trials))
-        return folder / name
+            # A hash, as names have an end, and no folder above it: an object store takes LINE/STEP.
+            ids = "-".join(trial.id for trial in self._trials)
+            name = f"together-{hashlib.sha256(ids.encode()).hexdigest()[:12]}-{name}"
+        return self._store.checkpoint_dir(self._trial) / name
 
     def _newest(self, line: CheckpointLine, up_to_step: int) -> Saved | None:
         training = self._training

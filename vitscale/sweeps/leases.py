@@ -60,15 +60,13 @@ def leased(
     place: Place,
     trial_id: str,
     *,
-    on_beat: Callable[[], None] = lambda: None,
     on_lost: Callable[[str], None] | None = None,
     beat_s: float = BEAT_S,
     stale_s: float = STALE_S,
 ) -> Iterator[bool]:
     """Hold `trial_id` while inside; gives whether it was to be had.
 
-    - `on_beat`: called beside each beat, in a thread, while the lease is held.
-    - `on_lost`: called with a sentence, in a thread, when it was lost; by default the process ends.
+    `on_lost` is called with a sentence, in a thread, when it was lost; by default the process ends.
 
     Raises `StoreError` where leases cannot be written.
     """
@@ -78,7 +76,7 @@ def leased(
         return
     done = threading.Event()
     thread = threading.Thread(
-        target=_keep, args=(lease, done, on_beat, on_lost or _end, beat_s, stale_s), daemon=True
+        target=_keep, args=(lease, done, on_lost or _end, beat_s, stale_s), daemon=True
     )
     thread.start()
     try:
@@ -174,12 +172,11 @@ def _abandoned(place: Place, trial_id: str, epoch: int, stale_s: float) -> bool:
 def _keep(
     lease: _Lease,
     done: threading.Event,
-    on_beat: Callable[[], None],
     on_lost: Callable[[str], None],
     beat_s: float,
     stale_s: float,
 ) -> None:
-    """Beat until done; say so once the lease is lost."""
+    """Beat until done, and do nothing else, which could take longer; say so once the lease is lost."""
     count, beaten = 0, time.monotonic()
     while not done.wait(beat_s if time.monotonic() - beaten < beat_s else beat_s / 10):
         count += 1
@@ -187,7 +184,6 @@ def _keep(
             if not lease.beat(count):
                 return on_lost(f"trial {lease.trial_id} was taken over by another process")
             beaten = time.monotonic()
-            on_beat()
         except (StoreError, OSError) as error:
             if time.monotonic() - beaten >= stale_s:
                 return on_lost(f"the lease on trial {lease.trial_id} could not be kept: {error}")

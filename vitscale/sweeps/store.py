@@ -297,31 +297,20 @@ class Store:
         return {key: self.place.read(key).decode("utf-8", errors="replace") for key in keys}
 
     @contextlib.contextmanager
-    def lock(self, trial: Trial, *, on_beat: Callable[[], None] | None = None) -> Iterator[bool]:
+    def lock(self, trial: Trial) -> Iterator[bool]:
         """Hold `trial` against all other processes, wherever they run; gives whether it was free.
 
         The lease ends with the process, however it ends; a process whose lease was taken over ends (see
-        `vitscale.sweeps.leases`). `on_beat` is called now and then while it is held. Where the store is no
-        folder, checkpoints are fetched before, kept in it now and then, and once more at the end.
+        `vitscale.sweeps.leases`). Where the store is no folder, checkpoints are fetched before, kept in
+        it now and then, and once more at the end (see `vitscale.sweeps.places.mirror`).
         """
-        remote = not isinstance(self.place, FolderPlace)
-        folder = self._checkpoints(trial.id)
-
-        def beat() -> None:
-            if remote:
-                mirror.keep_checkpoints(self.place, trial.id, folder)
-            if on_beat is not None:
-                on_beat()
-
-        with leased(self.place, trial.id, on_beat=beat) as free:
-            if free and remote:
-                mirror.fetch_checkpoints(self.place, trial.id, folder)
-            try:
-                yield free
-            finally:
-                if free and remote:
-                    mirror.keep_checkpoints(self.place, trial.id, folder)
-                    self._keep_log(trial.id)
+        with contextlib.ExitStack() as stack:
+            free = stack.enter_context(leased(self.place, trial.id))
+            if free and not isinstance(self.place, FolderPlace):
+                folder = self._checkpoints(trial.id)
+                stack.enter_context(mirror.mirrored(self.place, trial.id, folder))
+                stack.callback(self._keep_log, trial.id)
+            yield free
 
     def prepare(self) -> None:
         """Make ready for writing: folders that a copy left out (git keeps no empty ones) are made,

@@ -23,6 +23,7 @@ from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress, Speed
 from vitscale.scaling.recipe import Recipe, Trial
 from vitscale.sweeps.engines.devices import accelerators, usable_cores, worker_environment
 from vitscale.sweeps.engines.engine import Attempt, Runner
+from vitscale.sweeps.places.place import check_shared
 from vitscale.sweeps.preemption import PREEMPTED_EXIT
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_to_dict
@@ -121,12 +122,18 @@ class LocalEngine:
             check_trainable(recipe)  # which may read a folder of a million images
             self._checked.add(recipe)
 
+    def check_store(self, where: str | Path) -> None:
+        """Raise `ValueError`, with the way out, where trials cannot be trained into the store at `where`."""
+        check_shared(where, 1 if self._gang is None else self._gang.hosts)
+
     def submit(self, trial: Trial, store: Store) -> None:
         """Start one attempt at `trial`.
 
-        Raises `ValueError` where its data cannot be had, `RuntimeError` where there is no room.
+        Raises `ValueError` where its data cannot be had or the store is not for the hosts of a gang,
+        `RuntimeError` where there is no room.
         """
         self.check(trial)
+        self.check_store(store.name)
         if self.capacity() < 1:
             raise RuntimeError(f"all {self.workers} workers are busy; poll until one is free")
         self._queue.append((trial, store))

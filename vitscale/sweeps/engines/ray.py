@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vitscale.scaling.execution import Execution
@@ -24,6 +25,7 @@ from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.engine import Attempt, Runner
 from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together
+from vitscale.sweeps.places.place import check_shared
 from vitscale.sweeps.reasons import first_line
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict, trial_to_dict
@@ -254,6 +256,10 @@ class RayEngine:
         """Raise `ValueError`, with the way out, where `trial` cannot be trained, as far as this machine knows."""
         self._check.check(trial)
 
+    def check_store(self, where: str | Path) -> None:
+        """Raise `ValueError`, with the way out, where trials cannot be trained into the store at `where`."""
+        check_shared(where, self._count_hosts())
+
     def calibrate(self, trials: Sequence[Trial]) -> Any:
         """Raises `ValueError`: the machines of a cluster are not tried."""
         raise ValueError(
@@ -261,7 +267,12 @@ class RayEngine:
         )
 
     def submit(self, trial: Trial, store: Store) -> None:
-        """Start one attempt at `trial`; raises `RuntimeError` where there is no room."""
+        """Start one attempt at `trial`.
+
+        Raises `RuntimeError` where there is no room, `ValueError` where a trial takes several hosts and
+        the store is no folder.
+        """
+        self.check_store(store.name)
         if self.capacity() < 1:
             raise RuntimeError(f"all {self.workers} places are taken; poll until one is free")
         self._queue.append((trial, store))
@@ -506,6 +517,16 @@ class RayEngine:
     def _nodes(self) -> list[dict[str, float]]:
         """The resources of each machine of the cluster that lives."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _count_hosts(self) -> int:
+        """How many hosts a trial takes."""
+        if self._needs.tpu is None:
+            return self._needs.hosts
+        from ray.util.tpu import get_tpu_worker_resources
+
+        version, topology = self._needs.slice
+        hosts, _ = get_tpu_worker_resources(topology, f"TPU-{version.upper()}")
+        return hosts
 
     def _count_room(self) -> int:
         """How many trials the cluster has room for."""

@@ -63,7 +63,21 @@ def open_place(where: str | Path) -> Place:
     if is_remote(where):
         from vitscale.sweeps.places.objects import ObjectPlace
 
-        return ObjectPlace(_SCHEME.sub(r"\1://", str(where), count=1))
+        return ObjectPlace(_address(where))
     from vitscale.sweeps.places.folder import FolderPlace
 
     return FolderPlace(Path(where))
+
+
+def check_shared(where: str | Path, hosts: int) -> None:
+    """Raise `ValueError` where `hosts` machines could not train a trial together into the store at `where`:
+    each has to see the same checkpoints, and those of an object store lie in each one's own cache."""
+    if hosts > 1 and is_remote(where):
+        raise ValueError(
+            f"{_address(where)} is no folder, and a trial over {hosts} hosts takes its checkpoints from one that all of "
+            f"them see; name such a folder as the store, or train each trial on one host"
+        )
+
+
+def _address(where: str | Path) -> str:
+    return _SCHEME.sub(r"\1://", str(where), count=1)
