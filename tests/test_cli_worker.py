@@ -91,7 +91,8 @@ def test_workers_share_a_submitted_plan_and_take_over_from_the_dead(tmp_path, to
     assert "4/4 trials done" in capsys.readouterr().out
 
 
-def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
+def _training(tmp_path, *arguments) -> tuple[Store, subprocess.Popen[str]]:
+    """A worker in the midst of the first of two trials that take hours, and its store."""
     plan = Plan(
         name="long",
         sweep=StarSweep(
@@ -104,11 +105,22 @@ def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
     )
     store = Store.open(tmp_path / "store", create=True)
     store.record_plan(plan.name, plan_to_toml(plan))
-    worker = vitscale("worker", str(store.path), "--workers", "1")
+    worker = vitscale("worker", str(store.path), "--workers", "1", *arguments)
     assert worker.stderr is not None
     for line in worker.stderr:
         if "trunk" in line and "trunk 0/" not in line:
             break
+    return store, worker
+
+
+def _saved_steps(store: Store) -> list[int]:
+    """Of trunks: the steps at which there is a checkpoint."""
+    found = store.path.glob("checkpoints/*/trunk/*")
+    return [int(path.name) for path in found if path.name.isdecimal()]
+
+
+def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
+    store, worker = _training(tmp_path)
     status = subprocess.run(
         [sys.executable, "-m", "vitscale", "status", str(store.path)],
         capture_output=True,
@@ -120,6 +132,17 @@ def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
     worker.communicate(timeout=60)
     assert worker.returncode == 75
     assert len(store.resumable()) == 1
+
+
+def test_a_second_sigterm_does_not_cut_the_saving_short(tmp_path):
+    store, worker = _training(tmp_path, "--checkpoint-seconds", "1000")
+    assert _saved_steps(store) == []
+    for _ in range(2):
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.03)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 75
+    assert len(_saved_steps(store)) == 1 and not store.place.names("leases")
 
 
 def test_what_failed_is_told_with_its_reason_and_tried_again_by_resume(tmp_path, capsys):

@@ -210,9 +210,9 @@ def run(command: Sweep) -> int:
             raise
         return PREEMPTED_EXIT
     finally:
-        preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+        preemption.restore()
     if isinstance(report, RunReport):
         told = report
         output(command.json, dataclasses.asdict(told), lambda: report_lines(told))

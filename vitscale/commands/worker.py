@@ -188,9 +188,9 @@ def _work(
         if not preemption.asked:
             raise
     finally:
-        preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+        preemption.restore()
     again = f"try them again with: vitscale resume {store.name}"
     if isinstance(command, Resume):
         again = "the same command tries the failed trials again, and only those"
