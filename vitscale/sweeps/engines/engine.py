@@ -57,8 +57,9 @@ class Engine(Protocol):
         ...
 
     def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Stop one trial, or everything, and let go of the processes; no attempt is reported.
+        """Stop one trial, or everything, and let go of the processes; no attempt at what is stopped is reported.
 
+        Trials that were trained together with one that is stopped end with it, "preempted", as the next poll reports.
         Trials may save what they have for `grace_seconds` at most.
         """
         ...

@@ -23,7 +23,7 @@ from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.engine import Attempt, Runner
-from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together
+from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together, packmates
 from vitscale.sweeps.reasons import first_line
 from vitscale.sweeps.store import Store
 from vitscale.sweeps.wire import trial_from_dict, trial_to_dict
@@ -224,6 +224,8 @@ class RayEngine:
         }
         self._crews: list[_Crew] = []
         self._queue: list[tuple[Trial, Store]] = []
+        self._put_back: list[Attempt] = []
+        """Ends of trials that went with one that was cancelled, for the next poll."""
         self._room, self._counted_at = self._count_room(), time.monotonic()
         self._check = LocalEngine(workers=1, runner=runner)
         if workers is None and not self.workers:
@@ -276,11 +278,12 @@ class RayEngine:
         if time.monotonic() - self._counted_at > _LOOK_AGAIN_S:
             self._room, self._counted_at = self._count_room(), time.monotonic()
         self._start_waiting()
+        events: list[Progress | Attempt] = [*self._put_back]
+        self._put_back, timeout = [], 0.0 if events else timeout
         streams = {s: (c, h) for c in self._crews for h, s in c.streams.items()}
         if not streams:
             time.sleep(timeout)
-            return []
-        events: list[Progress | Attempt] = []
+            return events
         ready, _ = self._ray.wait(list(streams), num_returns=1, timeout=timeout)
         more, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
         for stream in dict.fromkeys([*ready, *more]):
@@ -290,8 +293,12 @@ class RayEngine:
         return events
 
     def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them."""
+        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them.
+
+        What was trained together with that one trial goes with its crew: the next poll says that it was preempted.
+        """
         self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
+        self._put_back = [a for a in self._put_back if trial_id not in (None, a.trial_id)]
         leaving = [
             c for c in self._crews if trial_id is None or trial_id in {t.id for t in c.trials}
         ]
@@ -301,6 +308,8 @@ class RayEngine:
                     member.stop.remote(grace_seconds)
             self._wait_for_ends(leaving, grace_seconds)
         for crew in leaving:
+            if trial_id is not None:
+                self._put_back += packmates([t.id for t in crew.trials], trial_id, 0.0)
             self._let_go(crew)
 
     def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> None:
