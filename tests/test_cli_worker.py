@@ -171,6 +171,56 @@ def test_what_failed_is_told_with_its_reason_and_tried_again_by_resume(tmp_path,
     assert report["measured"] == [failing.id] and len(report["skipped"]) == len(others)
 
 
+def _status(store: Store, trial_id: str, capsys) -> dict:
+    assert run(["status", str(store.path), "--json"]) == 0
+    told = {t["trial_id"]: t for t in json.loads(capsys.readouterr().out)["trials"]}
+    return {name: told[trial_id][name] for name in ("state", "reason")}
+
+
+def test_failed_is_what_nobody_tries_again(tmp_path, capsys):
+    """Not what failed once, and also what its machine went away from after it had failed too often."""
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    failing = PLAN.trials[0].id
+    record_attempt(store, failing, "failed", reason="it broke")
+    assert _status(store, failing, capsys) == {"state": "waiting", "reason": "it broke"}
+    assert run(["status", str(store.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"waiting: {failing}" in shown and "failed, to be tried again: it broke" in shown
+    assert f"nobody is at work; go on with: vitscale worker {store.path}" in shown
+    assert "vitscale resume" not in shown
+
+    record_attempt(store, failing, "failed", reason="it broke again")
+    record_attempt(store, failing, "lost", reason="its machine went away")
+    assert _status(store, failing, capsys) == {"state": "failed", "reason": "it broke again"}
+    (report,) = work(store, SimulatedEngine())
+    assert [failure.trial.id for failure in report.failed] == [failing]
+    assert run(["status", str(store.path), "--watch"]) == 0  # which does not wait for it
+    assert "3/4 trials done, 1 failed" in capsys.readouterr().out
+
+    assert resume(store, [failing]) == [failing]
+    assert _status(store, failing, capsys) == {"state": "waiting", "reason": ""}
+    record_attempt(store, failing, "failed", reason="it broke once more")
+    assert _status(store, failing, capsys)["state"] == "waiting"
+    assert resume(store, [failing]) == [failing]  # with all its retries
+
+
+def test_a_sweep_that_tries_failed_trials_again_says_so_to_the_store(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    failing = PLAN.trials[0].id
+    for _ in range(2):
+        record_attempt(store, failing, "failed", reason="it broke")
+    states = []
+
+    class Looks(SimulatedEngine):
+        def submit(self, trial, store):
+            states.append(_status(store, failing, capsys)["state"])
+            super().submit(trial, store)
+
+    assert run_plan(PLAN, Looks(), store).complete
+    assert set(states) == {"waiting"}
+
+
 def test_cancelling(tmp_path, capsys):
     store = Store.open(tmp_path / "store", create=True)
     store.record_plan(PLAN.name, plan_to_toml(PLAN))

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vitscale.scaling.recipe import Trial
-from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed
+from vitscale.sweeps.attempts import attempts, cancelled, given_up
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.recorded import read_recorded
-from vitscale.sweeps.run import RETRIES, Display, Limits, RunReport, run, untrained
+from vitscale.sweeps.run import Display, Limits, RunReport, run, untrained
 from vitscale.sweeps.store import Problem, Store
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def work(
     began = time.monotonic()
     reports: dict[str, RunReport] = {}
     said: set[Problem] = set()
-    given_up: set[str] = set()
+    lost: set[str] = set()
     """Trials that failed here in ways that the store does not count against them: they are not begun again."""
     while True:
         busy, there = False, read_recorded(store, plans)
@@ -56,7 +56,7 @@ def work(
             if left is not None and left <= 0:
                 return list(reports.values())
             known = reports.get(label)
-            if known is not None and not trainable(store, plan) - given_up:
+            if known is not None and not trainable(store, plan) - lost:
                 continue
             if known is None and follow and is_done(store, plan):
                 continue
@@ -78,7 +78,7 @@ def work(
                     shared=True,
                     tracking=tracking,
                 )
-                given_up |= trainable(store, plan) & {f.trial.id for f in report.failed}
+                lost |= trainable(store, plan) & {f.trial.id for f in report.failed}
                 busy = True
             reports[label] = dataclasses.replace(report, plan=label)
             if report.interrupted or report.stopped:
@@ -94,12 +94,8 @@ def trainable(store: Store, plan: Plan) -> set[str]:
     """Ids of the trials of `plan` that `store` lacks, and that are neither cancelled nor given up."""
     measured, unwanted = store.measured_durations(), cancelled(store)
     lacking = {t.id for t in plan.trials if not set(t.durations) <= measured.get(t.id, set())}
-    failed = attempts(store, lacking)
-    return {
-        trial_id
-        for trial_id in lacking - unwanted
-        if len(failures_since_resumed(failed.get(trial_id, ()))) <= RETRIES
-    }
+    ended = attempts(store, lacking)
+    return {i for i in lacking - unwanted if not given_up(ended.get(i, ()))}
 
 
 def is_done(store: Store, plan: Plan) -> bool:
