@@ -392,7 +392,7 @@ def test_ctrl_c_on_a_terminal_stops_the_workers_too(tmp_path):
     checkpoints = tmp_path / "store" / "checkpoints"
     wait_for(lambda: checkpoints.exists() and len(os.listdir(checkpoints)) == 2, "both workers")
     workers = children_of(process.pid)
-    for pid in [process.pid, *workers]:  # a terminal signals the whole group
+    for pid in [*workers, process.pid]:  # a terminal signals the whole group
         os.kill(pid, signal.SIGINT)
     report = report_of(process)
     assert report["interrupted"] and len(report["unfinished"]) == 4
