@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -129,9 +130,22 @@ def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
     ).stdout
     assert "1 running" in status and "1 waiting" in status and "running: " in status
     worker.send_signal(signal.SIGTERM)
-    worker.communicate(timeout=60)
-    assert worker.returncode == 75
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 75 and "could not save" not in said
     assert len(store.resumable()) == 1
+
+
+def test_a_worker_that_could_not_save_in_time_says_so(tmp_path):
+    _, worker = _training(tmp_path, "--grace-seconds", "1")
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 75
+    (line,) = [each for each in said.splitlines() if "could not save" in each]
+    assert line.startswith("vitscale: 1 of the trials under way could not save within 1 s")
+    assert "last checkpoint" in line and "--checkpoint-seconds" in line
 
 
 def test_a_second_sigterm_does_not_cut_the_saving_short(tmp_path):
@@ -384,6 +398,7 @@ def test_plans_of_one_name_are_told_apart(tmp_path, capsys):
         (["cancel", "{store}", "--plan", "other"], "has no plan 'other'; it has tiny"),
         (["resume", "{store}", "--trial", "../x"], "is no trial id"),
         (["worker", "{store}", "--plan", "nothing"], "has no plan 'nothing'"),
+        (["worker", "{store}", "--grace-seconds", "0"], "is no time to save in; use 1 or more"),
         (["worker", "{empty}"], "has no plans; submit one with: vitscale sweep star NAME"),
         (["worker", "{none}"], "there is no store at"),
         (["sweep", "grid", "quickstart", "--submit"], "name it with --store"),

@@ -210,8 +210,17 @@ class TestWithProcesses:
         trial = LONG.trials[0]
         engine.submit(trial, store)
         events_until(engine, lambda events: any(getattr(e, "step", 0) > 20 for e in events))
-        engine.cancel(grace_seconds=20.0)
+        assert engine.cancel(grace_seconds=20.0) == set()
         assert store.resumable() == {trial.id}
+        assert workers_of(trial, store) == []
+
+    def test_those_that_cannot_save_in_time_are_named(self, engine, store):
+        trial = LONG.trials[0]
+        engine.submit(trial, store)
+        events_until(engine, lambda events: any(getattr(e, "step", 0) > 20 for e in events))
+        (process,) = workers_of(trial, store)
+        os.kill(process, signal.SIGSTOP)
+        assert engine.cancel(grace_seconds=1.0) == {trial.id}
         assert workers_of(trial, store) == []
 
 

@@ -179,8 +179,9 @@ class ScriptedEngine:
         self._running = []
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
         self.cancelled += 1
+        return set()
 
 
 def test_the_dearest_trials_start_first(store):

@@ -195,7 +195,15 @@ def run(command: Sweep) -> int:
 
         def run_one(plan: "Plan", limits: Limits) -> "RunReport":
             display = None if command.json or quiet() else run_display()
-            return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
+            return run_plan(
+                plan,
+                engine,
+                found,
+                limits=limits,
+                display=display,
+                tracking=tracking,
+                grace_seconds=command.grace_seconds,
+            )
 
         if goal is not None:
             from vitscale.auto import run_auto

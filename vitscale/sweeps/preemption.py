@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Self
 
 PREEMPTED_EXIT = 75
-"""The exit code of a process that was asked to go and saved its work: EX_TEMPFAIL of sysexits.h, "try
+"""The exit code of a process that was asked to go and goes on from what it saved: EX_TEMPFAIL of sysexits.h, "try
 again later", which job schedulers can be told to requeue on."""
 
 

@@ -1,6 +1,7 @@
 """Run a plan: what the store lacks, longest first, until the store has it all."""
 
 import dataclasses
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 
 LOST_RETRIES = 100
 """Times that a trial is tried again after its process or machine went away."""
+GRACE_SECONDS = 20.0
+"""What workers get to save their work in when a run is interrupted; preempted machines have 30 s."""
 
 _POLL_S = 0.2
 _CANCELLED_EVERY_S = 5.0
-_SAVING_S = 20.0
-"""What workers get to save their work in when a run is interrupted; preempted machines have 30 s."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,8 @@ class RunReport:
 
     `skipped` were in the store before, `measured` were measured by this run, `elsewhere` by another
     run on the same store meanwhile. `diverged` are those of all three with a diverged duration.
-    `cancelled` are not to be trained. `stopped` says which limit ended the run, if one did.
+    `cancelled` are not to be trained. `unsaved` are those of the unfinished that could not save in time when the run
+    was ended, and go on from their last checkpoint. `stopped` says which limit ended the run, if one did.
     `spent_flops` and `core_seconds` are this run's, repeated steps included.
     """
 
@@ -83,6 +86,7 @@ class RunReport:
     core_seconds: float
     spent_flops: float
     unusable: str = ""
+    unsaved: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -111,6 +115,7 @@ def run(
     display: Display | None = None,
     shared: bool = False,
     tracking: "Tracking | None" = None,
+    grace_seconds: float = GRACE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunReport:
     """Measure every trial of `plan` that `store` does not hold, on `engine`.
@@ -124,15 +129,27 @@ def run(
       theirs, and what has failed too often anywhere is not tried again until it is resumed. Otherwise what
       has failed before is resumed by this.
     - `tracking`: is told what the trials of this run do; the caller closes it.
+    - `grace_seconds`: what trials get to save in when they are ended; of those that could not, the number is logged
+      as a warning.
     - `clock`: seconds from any moment on; of an engine that simulates time, its own.
 
-    Raises `StoreError` where a file of the plan in the store is damaged, or the store cannot be
+    Raises `ValueError` where there is no time to save, and `StoreError` where a file of the plan in the store is damaged, or the store cannot be
     written to, after stopping the engine.
     """
+    if not grace_seconds > 0:
+        raise ValueError(f"grace_seconds={grace_seconds:g} is no time to save in; use 1 or more")
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
     driver = _Driver(
-        engine, store, retries, lost_retries, limits or Limits(), display, shared, tracking
+        engine,
+        store,
+        retries,
+        lost_retries,
+        limits or Limits(),
+        display,
+        shared,
+        grace_seconds,
+        tracking,
     )
     state = _begin(plan, store, clock, together=engine.pack > 1, shared=shared, retries=retries)
     if not shared:
@@ -142,7 +159,7 @@ def run(
         done = [trial for trial in plan.trials if trial.id in skipped]
         tracking.begin(plan.name, done, begun_alone=shared)
     completed = interrupted = False
-    stopped = ""
+    stopped, unsaved = "", set()
     try:
         while not stopped and (
             len(state.queue) or state.running or driver.take_up_resumed(state, at_once=True)
@@ -161,10 +178,19 @@ def run(
         interrupted = True
     finally:
         if not completed:
-            engine.cancel(grace_seconds=_SAVING_S if interrupted or stopped else 0.0)
+            in_order = interrupted or stopped
+            unsaved = engine.cancel(grace_seconds=grace_seconds if in_order else 0.0)
         if display is not None:
             display.close()
-    return _report(state, interrupted, stopped or driver.money_is_over(state))
+    if unsaved:
+        _LOG.warning(
+            "%d of the trials under way could not save within %g s: from their last checkpoint on they repeat at "
+            "most --checkpoint-seconds of training",
+            len(unsaved),
+            grace_seconds,
+        )
+    report = _report(state, interrupted, stopped or driver.money_is_over(state))
+    return dataclasses.replace(report, unsaved=tuple(sorted(unsaved)))
 
 
 def _begin(
@@ -241,6 +267,7 @@ class _Driver:
     limits: Limits
     display: Display | None
     shared: bool
+    grace_seconds: float
     tracking: "Tracking | None" = None
     _looked_at: float | None = None
     _unwanted: frozenset[str] = frozenset()
@@ -323,7 +350,7 @@ class _Driver:
     def stop_cancelled(self, state: RunState) -> None:
         """Stop trials that somebody has cancelled meanwhile."""
         for trial_id in self._unwanted & state.running.keys():
-            self.engine.cancel(trial_id, grace_seconds=_SAVING_S)
+            self.engine.cancel(trial_id, grace_seconds=self.grace_seconds)
             job = state.running.pop(trial_id)
             job.end_attempt(finished=False)
             state.leave(job)

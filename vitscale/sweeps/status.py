@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import Shape
-from vitscale.sweeps.attempts import EndedAttempt, attempts, cancelled, failures_since_resumed, given_up
+from vitscale.sweeps.attempts import (
+    EndedAttempt,
+    attempts,
+    cancelled,
+    failures_since_resumed,
+    given_up,
+)
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.leases import Holder, holders
 from vitscale.sweeps.parquet import Facts

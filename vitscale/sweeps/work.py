@@ -10,7 +10,7 @@ from vitscale.sweeps.attempts import attempts, cancelled, given_up
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.recorded import read_recorded
-from vitscale.sweeps.run import Display, Limits, RunReport, run, untrained
+from vitscale.sweeps.run import GRACE_SECONDS, Display, Limits, RunReport, run, untrained
 from vitscale.sweeps.store import Problem, Store
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def work(
     max_hours: float | None = None,
     display: Callable[[], Display] | None = None,
     tracking: "Tracking | None" = None,
+    grace_seconds: float = GRACE_SECONDS,
     say: Callable[[str], None] = lambda line: None,
     unusable: Callable[[Trial], str] = lambda trial: "",
 ) -> list[RunReport]:
@@ -36,6 +37,7 @@ def work(
 
     - `follow`: wait for new plans then, until interrupted or `max_hours` are over.
     - `display`: makes the display of a run. `tracking`: is told what it does; the caller closes it.
+    - `grace_seconds`: what trials get to save in when they are ended.
     - `unusable`: why a trial cannot be trained here, or nothing; the other plans are run then.
 
     Raises `ValueError` where there is no such plan, and as `run`.
@@ -77,6 +79,7 @@ def work(
                     display=display() if display else None,
                     shared=True,
                     tracking=tracking,
+                    grace_seconds=grace_seconds,
                 )
                 lost |= trainable(store, plan) & {f.trial.id for f in report.failed}
                 busy = True

@@ -168,8 +168,9 @@ class LocalEngine:
                     events += _losses(worker, values["code"])
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Ask the workers of one trial, or all, to save and go, wait that long at most, and end them.
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
+        """Ask the workers of one trial, or all, to save and go, wait that long at most, and end them; gives the ids of
+        the trials under way that were not saved.
 
         What was trained together with that one trial goes with its worker: the next poll says that it was preempted.
         """
@@ -181,14 +182,17 @@ class LocalEngine:
             for worker in leaving:
                 worker.process.terminate()
         deadline = time.monotonic() + grace_seconds
+        last_words: list[tuple[_Worker, dict]] = []
         while any(w in self._pool for w in leaving) and time.monotonic() < deadline:
-            self._unheard += [event for event in self._events(0.1) if event[0] not in leaving]
+            for worker, values in self._events(0.1):
+                (last_words if worker in leaving else self._unheard).append((worker, values))
         for worker in leaving:
             if worker in self._pool:
                 self._end(worker)
             if trial_id is not None:
                 cost = worker.core_seconds / len(worker.trial_ids)
                 self._put_back += packmates(worker.trial_ids, trial_id, cost)
+        return _unsaved(leaving, last_words)
 
     def calibrate(self, trials: Sequence[Trial]) -> Speed:
         """The speed of a worker while all of them work, measured on `trials` in some seconds.
@@ -339,6 +343,21 @@ def log_tail(path: Path | None, lines: int = 20) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def _unsaved(leaving: list[_Worker], last_words: list[tuple[_Worker, dict]]) -> set[str]:
+    """Trials of workers that were asked to go that were not saved, by what these said last."""
+    # One that is not ready has not begun.
+    unsaved = {trial_id for worker in leaving if worker.ready for trial_id in worker.trial_ids}
+    failed: set[str] = set()
+    for worker, values in last_words:
+        if values["event"] == "attempt":
+            ended = values["outcome"] in ("done", "busy", "preempted")
+            (unsaved.discard if ended else failed.add)(values["trial_id"])
+        elif values["event"] == "died" and values["code"] == PREEMPTED_EXIT:
+            # Where there is nothing to save at that moment, a worker goes without a word.
+            unsaved -= set(worker.trial_ids) - failed
+    return unsaved
 
 
 def _losses(worker: _Worker, code: int) -> list[Attempt]:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vitscale.scaling.execution import Execution
@@ -161,7 +161,8 @@ class _Member:
                 ]
                 request.events.put([_as_dict(end) for end in ends])
             if self._grace is not None:
-                engine.cancel(grace_seconds=self._grace)
+                unsaved = engine.cancel(grace_seconds=self._grace)
+                request.events.put([{"event": "unsaved", "trial_id": each} for each in unsaved])
             request.events.put(None)
 
 
@@ -292,8 +293,9 @@ class RayEngine:
                 events += self._hear(crew, host)
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them.
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
+        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them; gives the
+        ids of the trials under way that were not saved.
 
         What was trained together with that one trial goes with its crew: the next poll says that it was preempted.
         """
@@ -302,26 +304,35 @@ class RayEngine:
         leaving = [
             c for c in self._crews if trial_id is None or trial_id in {t.id for t in c.trials}
         ]
+        unsaved = _under_way(leaving)
         if grace_seconds > 0:
             for crew in leaving:
                 for member in crew.members if crew.trials else ():
                     member.stop.remote(grace_seconds)
-            self._wait_for_ends(leaving, grace_seconds)
+            unsaved = self._wait_for_ends(leaving, grace_seconds)
         for crew in leaving:
             if trial_id is not None:
                 self._put_back += packmates([t.id for t in crew.trials], trial_id, 0.0)
             self._let_go(crew)
+        return unsaved
 
-    def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> None:
-        """Until the attempts of these crews have ended, of which nothing more is told."""
+    def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> set[str]:
+        """Until the attempts of these crews have ended, of which nothing more is told; gives the ids of the trials
+        that were not saved."""
         deadline = time.monotonic() + seconds + _LAST_WORDS_S
-        left = [stream for crew in crews for stream in crew.streams.values()]
+        left = {stream: crew for crew in crews for stream in crew.streams.values()}
+        unsaved: set[str] = set()
         while left and time.monotonic() < deadline:
-            ready, left = self._ray.wait(left, num_returns=1, timeout=0.5)
+            ready, _ = self._ray.wait(list(left), num_returns=1, timeout=0.5)
             for stream in ready:
-                with contextlib.suppress(StopIteration, self._ray.exceptions.RayError):
-                    self._ray.get(next(stream))
-                    left.append(stream)
+                try:
+                    said = json.loads(self._ray.get(next(stream)))
+                    unsaved |= {v["trial_id"] for v in said if v["event"] == "unsaved"}
+                except StopIteration:
+                    del left[stream]
+                except self._ray.exceptions.RayError:
+                    unsaved |= _under_way([left.pop(stream)])
+        return unsaved | _under_way(left.values())
 
     def _start_waiting(self) -> None:
         """Hand waiting trials to crews that are free, and make new ones where there is room."""
@@ -613,6 +624,11 @@ def _machines(nodes: Sequence[Mapping[str, float]]) -> str:
         said = " and ".join(part for part in parts if not part.startswith("0 "))
         words.append(f"{kinds[gpus, tpus, cpus]} with {said}")
     return ", ".join(words) or "nothing to give"
+
+
+def _under_way(crews: Iterable[_Crew]) -> set[str]:
+    """Ids of the trials that these crews have begun."""
+    return {trial.id for crew in crews if crew.heard for trial in crew.trials}
 
 
 def _as_dict(event: Progress | Attempt) -> dict[str, Any]:
