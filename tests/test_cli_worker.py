@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -91,7 +92,8 @@ def test_workers_share_a_submitted_plan_and_take_over_from_the_dead(tmp_path, to
     assert "4/4 trials done" in capsys.readouterr().out
 
 
-def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
+def _training(tmp_path, *arguments) -> tuple[Store, subprocess.Popen[str]]:
+    """A worker in the midst of the first of two trials that take hours, and its store."""
     plan = Plan(
         name="long",
         sweep=StarSweep(
@@ -104,11 +106,22 @@ def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
     )
     store = Store.open(tmp_path / "store", create=True)
     store.record_plan(plan.name, plan_to_toml(plan))
-    worker = vitscale("worker", str(store.path), "--workers", "1")
+    worker = vitscale("worker", str(store.path), "--workers", "1", *arguments)
     assert worker.stderr is not None
     for line in worker.stderr:
         if "trunk" in line and "trunk 0/" not in line:
             break
+    return store, worker
+
+
+def _saved_steps(store: Store) -> list[int]:
+    """Of trunks: the steps at which there is a checkpoint."""
+    found = store.path.glob("checkpoints/*/trunk/*")
+    return [int(path.name) for path in found if path.name.isdecimal()]
+
+
+def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
+    store, worker = _training(tmp_path)
     status = subprocess.run(
         [sys.executable, "-m", "vitscale", "status", str(store.path)],
         capture_output=True,
@@ -117,9 +130,33 @@ def test_sigterm_to_a_worker_saves_and_exits_75(tmp_path):
     ).stdout
     assert "1 running" in status and "1 waiting" in status and "running: " in status
     worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 75 and "could not save" not in said
+    assert len(store.resumable()) == 1
+
+
+def test_a_worker_that_could_not_save_in_time_says_so(tmp_path):
+    _, worker = _training(tmp_path, "--grace-seconds", "1")
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    for child in children:
+        os.kill(int(child), signal.SIGSTOP)
+    worker.send_signal(signal.SIGTERM)
+    _, said = worker.communicate(timeout=60)
+    assert worker.returncode == 75
+    (line,) = [each for each in said.splitlines() if "could not save" in each]
+    assert line.startswith("vitscale: 1 of the trials under way could not save within 1 s")
+    assert "last checkpoint" in line and "--checkpoint-seconds" in line
+
+
+def test_a_second_sigterm_does_not_cut_the_saving_short(tmp_path):
+    store, worker = _training(tmp_path, "--checkpoint-seconds", "1000")
+    assert _saved_steps(store) == []
+    for _ in range(2):
+        worker.send_signal(signal.SIGTERM)
+        time.sleep(0.03)
     worker.communicate(timeout=60)
     assert worker.returncode == 75
-    assert len(store.resumable()) == 1
+    assert len(_saved_steps(store)) == 1 and not store.place.names("leases")
 
 
 def test_what_failed_is_told_with_its_reason_and_tried_again_by_resume(tmp_path, capsys):
@@ -146,6 +183,56 @@ def test_what_failed_is_told_with_its_reason_and_tried_again_by_resume(tmp_path,
     assert run(["resume", str(store.path), "--workers", "1", "--json"]) == 0
     (report,) = json.loads(capsys.readouterr().out)["runs"]
     assert report["measured"] == [failing.id] and len(report["skipped"]) == len(others)
+
+
+def _status(store: Store, trial_id: str, capsys) -> dict:
+    assert run(["status", str(store.path), "--json"]) == 0
+    told = {t["trial_id"]: t for t in json.loads(capsys.readouterr().out)["trials"]}
+    return {name: told[trial_id][name] for name in ("state", "reason")}
+
+
+def test_failed_is_what_nobody_tries_again(tmp_path, capsys):
+    """Not what failed once, and also what its machine went away from after it had failed too often."""
+    store = Store.open(tmp_path / "store", create=True)
+    store.record_plan(PLAN.name, plan_to_toml(PLAN))
+    failing = PLAN.trials[0].id
+    record_attempt(store, failing, "failed", reason="it broke")
+    assert _status(store, failing, capsys) == {"state": "waiting", "reason": "it broke"}
+    assert run(["status", str(store.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"waiting: {failing}" in shown and "failed, to be tried again: it broke" in shown
+    assert f"nobody is at work; go on with: vitscale worker {store.path}" in shown
+    assert "vitscale resume" not in shown
+
+    record_attempt(store, failing, "failed", reason="it broke again")
+    record_attempt(store, failing, "lost", reason="its machine went away")
+    assert _status(store, failing, capsys) == {"state": "failed", "reason": "it broke again"}
+    (report,) = work(store, SimulatedEngine())
+    assert [failure.trial.id for failure in report.failed] == [failing]
+    assert run(["status", str(store.path), "--watch"]) == 0  # which does not wait for it
+    assert "3/4 trials done, 1 failed" in capsys.readouterr().out
+
+    assert resume(store, [failing]) == [failing]
+    assert _status(store, failing, capsys) == {"state": "waiting", "reason": ""}
+    record_attempt(store, failing, "failed", reason="it broke once more")
+    assert _status(store, failing, capsys)["state"] == "waiting"
+    assert resume(store, [failing]) == [failing]  # with all its retries
+
+
+def test_a_sweep_that_tries_failed_trials_again_says_so_to_the_store(tmp_path, capsys):
+    store = Store.open(tmp_path / "store", create=True)
+    failing = PLAN.trials[0].id
+    for _ in range(2):
+        record_attempt(store, failing, "failed", reason="it broke")
+    states = []
+
+    class Looks(SimulatedEngine):
+        def submit(self, trial, store):
+            states.append(_status(store, failing, capsys)["state"])
+            super().submit(trial, store)
+
+    assert run_plan(PLAN, Looks(), store).complete
+    assert set(states) == {"waiting"}
 
 
 def test_cancelling(tmp_path, capsys):
@@ -311,6 +398,7 @@ def test_plans_of_one_name_are_told_apart(tmp_path, capsys):
         (["cancel", "{store}", "--plan", "other"], "has no plan 'other'; it has tiny"),
         (["resume", "{store}", "--trial", "../x"], "is no trial id"),
         (["worker", "{store}", "--plan", "nothing"], "has no plan 'nothing'"),
+        (["worker", "{store}", "--grace-seconds", "0"], "is no time to save in; use 1 or more"),
         (["worker", "{empty}"], "has no plans; submit one with: vitscale sweep star NAME"),
         (["worker", "{none}"], "there is no store at"),
         (["sweep", "grid", "quickstart", "--submit"], "name it with --store"),

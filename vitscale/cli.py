@@ -3,7 +3,7 @@
 Only the module of the command that was asked for is imported.
 
 Exit codes: 0 done, 1 something failed while it ran, 2 the input or the store was refused (what was
-measured before is kept, and nothing is left half-written), 75 asked to go by SIGTERM with all work saved, 130
+measured before is kept, and nothing is left half-written), 75 asked to go by SIGTERM, so that the same command goes on from what was saved, 130
 interrupted from the keyboard, 143 ended by SIGTERM.
 """
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 
+import obstore
 import pandas as pd
 import pytest
 from sweep_samples import DURATIONS, row, trial
@@ -118,6 +119,45 @@ def test_writers_readers_and_compactors_at_once(store):
     store.compact()
     pd.testing.assert_frame_equal(store.read(), table)
     assert len(files_of(store)) == 1
+
+
+def test_an_answer_lost_over_nfs_costs_no_base(store, monkeypatch):
+    """The link is made, the answer lost, and the request that is sent again finds the name taken."""
+    fill(store, range(8, 40, 8))
+    before = store.read()
+    link = os.link
+
+    def link_unheard(source, target):
+        link(source, target)
+        link(source, target)  # FileExistsError, as for any other that was there before
+
+    monkeypatch.setattr(os, "link", link_unheard)
+    compaction = store.compact()
+    assert compaction is not None and files_of(store) == [compaction.base]
+    assert store.place.put("plans/new.toml", b"mine")
+    assert not store.place.put("plans/new.toml", b"another's")
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(store.read(), before)
+    assert store.check() == [] and os.listdir(store.path / "tmp") == []
+
+
+def test_an_answer_lost_by_an_object_store_costs_no_base(monkeypatch):
+    store = Store.open("memory://lost-answers", create=True)
+    fill(store, [8, 16])
+    before = store.read()
+    put = obstore.put
+
+    def put_unheard(objects, key, data, **options):
+        put(objects, key, data, **options)
+        if key.startswith("manifests/"):
+            put(objects, key, data, **options)  # AlreadyExistsError
+
+    monkeypatch.setattr(obstore, "put", put_unheard)
+    compaction = store.compact()
+    assert compaction is not None and compaction.durations == 4
+    monkeypatch.undo()
+    assert store.place.names("measurements") == [compaction.base]
+    pd.testing.assert_frame_equal(Store.open("memory://lost-answers").read(), before)
 
 
 def test_a_damaged_or_missing_base_is_named(store):

@@ -12,20 +12,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sweep_samples import star_plan
+from sweep_samples import RECIPE, star_plan
 
 from vitscale.scaling import failpoints
 from vitscale.scaling.progress import Progress
 from vitscale.scaling.recipe import Trial
+from vitscale.sweeps.attempts import cancel
 from vitscale.sweeps.config import plan_to_toml
 from vitscale.sweeps.engines.engine import Attempt, Engine
 from vitscale.sweeps.engines.local import LocalEngine
 from vitscale.sweeps.engines.simulated import SimulatedEngine
-from vitscale.sweeps.run import run
+from vitscale.sweeps.plan import GridSweep, Plan
+from vitscale.sweeps.run import Limits, run
 from vitscale.sweeps.store import Store
 
 PLAN = star_plan(steps=(40, 80))  # four trials of about a second, where there are processes
 LONG = star_plan(name="long", steps=(40, 4_000))
+PACK = Plan(  # three trials that can be trained together, of six seconds each
+    name="pack",
+    sweep=GridSweep(
+        widths=(8,),
+        depths=(1,),
+        mlp_dims=(16,),
+        patch=4,
+        recipe=RECIPE,
+        durations=(64 * 40, 64 * 600),
+        seeds=(0, 1, 2),
+        head_dim=8,
+    ),
+)
 WAIT_S = 120.0
 
 
@@ -195,9 +210,70 @@ class TestWithProcesses:
         trial = LONG.trials[0]
         engine.submit(trial, store)
         events_until(engine, lambda events: any(getattr(e, "step", 0) > 20 for e in events))
-        engine.cancel(grace_seconds=20.0)
+        assert engine.cancel(grace_seconds=20.0) == set()
         assert store.resumable() == {trial.id}
         assert workers_of(trial, store) == []
+
+    def test_those_that_cannot_save_in_time_are_named(self, engine, store):
+        trial = LONG.trials[0]
+        engine.submit(trial, store)
+        events_until(engine, lambda events: any(getattr(e, "step", 0) > 20 for e in events))
+        (process,) = workers_of(trial, store)
+        os.kill(process, signal.SIGSTOP)
+        assert engine.cancel(grace_seconds=1.0) == {trial.id}
+        assert workers_of(trial, store) == []
+
+
+class TestPacks:
+    """Of engines that train several trials in one process."""
+
+    @pytest.fixture(params=["local", "ray"])
+    def engine(self, request):
+        with contextlib.ExitStack() as stack:
+            if request.param == "local":
+                yield stack.enter_context(LocalEngine(workers=1, pack=3, runner="simulated"))
+            else:
+                from vitscale.sweeps.engines.ray import RayEngine
+
+                address = request.getfixturevalue("ray_address")
+                one = RayEngine(address=address, workers=1, pack=3, runner="simulated")
+                yield stack.enter_context(one)
+
+    def test_one_trial_is_cancelled_and_those_trained_with_it_are_given_back(self, engine, store):
+        first, second, third = PACK.trials
+        for trial in (first, second, third):
+            engine.submit(trial, store)
+        events_until(engine, lambda events: any(getattr(e, "step", 0) > 20 for e in events))
+        engine.cancel(first.id, grace_seconds=20.0)
+        engine.cancel(third.id)
+        assert engine.capacity() == 3
+        (end,) = ends(engine.poll(0.2))
+        assert (end.trial_id, end.outcome) == (second.id, "preempted")
+        assert f"together with {first.id}, which was cancelled" in end.reason
+        short = dataclasses.replace(second, durations=second.durations[:1])
+        assert attempt(engine, short, store).outcome == "done"
+        engine.cancel(second.id)
+        assert engine.poll(0.0) == []
+
+    def test_a_run_goes_on_without_the_one_that_is_cancelled(self, engine, store, monkeypatch):
+        monkeypatch.setitem(run.__globals__, "_CANCELLED_EVERY_S", 0.5)
+        first, *others = PACK.trials
+
+        class Cancels:
+            """A display that has the first trial cancelled while it is trained with the others."""
+
+            def update(self, state):
+                if len(state.running) == 3:
+                    cancel(store, [first.id])
+
+            def say(self, message): ...
+
+            def close(self): ...
+
+        limits = Limits(max_hours=WAIT_S / 3600)
+        report = run(PACK, engine, store, display=Cancels(), limits=limits)
+        assert not report.stopped and report.cancelled == (first.id,)
+        assert set(report.measured) == {trial.id for trial in others}
 
 
 DRIVER = """

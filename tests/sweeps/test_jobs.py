@@ -51,6 +51,15 @@ def test_what_is_held_elsewhere_comes_back_last_and_later_each_time():
     assert waits == [4.0, 8.0, 15.0, 15.0, 15.0]
 
 
+def test_what_is_held_elsewhere_for_days_is_asked_for_again():
+    clock = Clock()
+    state, job = state_of(PLAN, clock), jobs()[0]
+    for _ in range(30_000):  # five days, every 15 s
+        state.wait(job, held=True)
+        clock.now += 15.0
+        assert state.take() is job
+
+
 def test_what_is_tried_again_goes_first():
     state = state_of(PLAN, Clock())
     cheapest, *others = sorted(jobs(), key=lambda job: job.cost.remaining_flops)

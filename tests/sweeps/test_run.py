@@ -17,6 +17,7 @@ import pytest
 from sweep_samples import row, star_plan
 
 from vitscale.scaling.progress import Progress
+from vitscale.sweeps.attempts import record_attempt
 from vitscale.sweeps.config import plan_to_toml, read_plan
 from vitscale.sweeps.engines.engine import Attempt
 from vitscale.sweeps.engines.local import LocalEngine, log_tail
@@ -178,8 +179,9 @@ class ScriptedEngine:
         self._running = []
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
         self.cancelled += 1
+        return set()
 
 
 def test_the_dearest_trials_start_first(store):
@@ -213,6 +215,28 @@ def test_failures_and_losses_have_their_own_budgets(store, outcomes, attempts, f
         assert failure.trial == star_plan().trials[0]
         assert failure.reason in (outcomes[-1], "it ended without a measurement at 1280 examples")
         assert any(failure.trial.id in line for line in report_lines(report))
+
+
+def test_failures_of_all_workers_count(store):
+    """One elsewhere and one here are two; what others give up while it waits here is not tried."""
+    here, elsewhere, *others = (trial.id for trial in star_plan().trials)
+    record_attempt(store, here, "failed", reason="it broke elsewhere")
+
+    class OthersFail(ScriptedEngine):
+        def submit(self, trial, store):
+            if not self.asked:
+                for _ in range(2):
+                    record_attempt(store, elsewhere, "failed", reason="it broke there")
+            super().submit(trial, store)
+            self.outcomes = iter(["failed"] if trial.id == here else ["done"])
+
+    engine = OthersFail([])
+    report = run(star_plan(), engine, store, shared=True)
+    assert sorted(engine.asked) == sorted([here, *others])
+    assert {f.trial.id: f.reason for f in report.failed} == {
+        here: "failed",
+        elsewhere: "it broke there",
+    }
 
 
 def test_ctrl_c_ends_in_order(store):
@@ -369,7 +393,7 @@ def test_ctrl_c_on_a_terminal_stops_the_workers_too(tmp_path):
     checkpoints = tmp_path / "store" / "checkpoints"
     wait_for(lambda: checkpoints.exists() and len(os.listdir(checkpoints)) == 2, "both workers")
     workers = children_of(process.pid)
-    for pid in [process.pid, *workers]:  # a terminal signals the whole group
+    for pid in [*workers, process.pid]:  # a terminal signals the whole group
         os.kill(pid, signal.SIGINT)
     report = report_of(process)
     assert report["interrupted"] and len(report["unfinished"]) == 4

@@ -141,6 +141,24 @@ def test_accelerators_are_those_jax_would_use(monkeypatch):
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "named"),
+    [
+        (("nvidia3", "nvidiactl", "nvidia-uvm"), ["0"]),  # a pod that was given the host's GPU 3
+        (("nvidia0", "nvidia1", "nvidiactl"), ["0", "1"]),
+        (tuple(f"nvidia{i}" for i in range(12)), [str(i) for i in range(12)]),
+        (("nvidiactl",), []),
+    ],
+)
+def test_accelerators_are_counted_as_cuda_does(monkeypatch, tmp_path, nodes, named):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "jax_cuda12_plugin")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    for node in nodes:
+        (tmp_path / node).touch()
+    assert accelerators(tmp_path) == named
+
+
 @pytest.mark.slow
 def test_a_worker_asked_to_go_saves_says_so_and_goes(store):
     long = trial(steps=(100_000,))

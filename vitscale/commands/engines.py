@@ -26,6 +26,8 @@ class Processes:
     nets too small to fill an accelerator."""
     checkpoint_seconds: float = 20.0
     """What a kill may cost: training is saved this often."""
+    grace_seconds: float = 20.0
+    """What trials get to save in on SIGTERM, Ctrl-C or --max-hours, before they are killed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

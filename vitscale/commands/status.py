@@ -11,7 +11,7 @@ from vitscale.commands.output import output
 from vitscale.commands.saying import working
 
 if TYPE_CHECKING:
-    from vitscale.sweeps.status import StoreStatus
+    from vitscale.sweeps.status import StoreStatus, TrialStatus
     from vitscale.sweeps.store import Store
 
 _WATCH_EVERY_S = 2.0
@@ -35,7 +35,7 @@ class Status:
     store: Positional[str]
     """Folder or address of the measurements."""
     watch: bool = False
-    """Keep showing it until all is done: one table on a terminal, a line every ten seconds elsewhere."""
+    """Keep showing it until nothing runs or is to come: one table on a terminal, a line every ten seconds elsewhere."""
     metric: str | None = None
     """Which metric to show curves of (default: the one that `vitscale fit` takes, else the error most
     often measured)."""
@@ -131,16 +131,15 @@ def _lines(store: "Store", status: "StoreStatus", command: Status) -> list[str]:
             f"{len(trial.measured) + len(trial.missing)} durations done"
         )
     lines += _more(len(running) - most, "running")
-    for state in ("failed", "diverged", "cancelled", *(["waiting"] if command.trials else [])):
-        chosen = [trial for trial in status.trials if trial.state == state]
-        lines += [
-            f"  {state}: {trial.trial_id} ({trial.shape or 'of no plan here'})"
-            + (f": {trial.reason}" if trial.reason else "")
-            for trial in chosen[:most]
-        ]
-        lines += _more(len(chosen) - most, state)
+    for state in ("failed", "diverged", "cancelled"):
+        lines += _listed([t for t in status.trials if t.state == state], state, most)
     if status.count("failed") or status.count("cancelled"):
         lines.append(f"  try them again with: vitscale resume {status.path}")
+    waiting = [trial for trial in status.trials if trial.state == "waiting"]
+    failed_before = [trial for trial in waiting if trial.reason]
+    lines += _listed(waiting if command.trials else failed_before, "waiting", most)
+    if failed_before and not running:
+        lines.append(f"  nobody is at work; go on with: vitscale worker {status.path}")
     if not command.no_curves and not status.problems:
         lines += _curves(store, command.metric)
     return [*lines, *(f"  damaged: {p.path} {p.reason}" for p in status.problems)]
@@ -156,6 +155,17 @@ def _curves(store: "Store", metric: str | None) -> list[str]:
     from vitscale.sweeps.curves import curve_lines, error_curves
 
     return curve_lines(*error_curves(store, metric, preferred=DEFAULT_METRICS))
+
+
+def _listed(trials: "list[TrialStatus]", state: str, most: int) -> list[str]:
+    """A line for each of these, the reason last; of those that wait it is why they have failed before."""
+    why = "failed, to be tried again: " if state == "waiting" else ""
+    lines = [
+        f"  {state}: {trial.trial_id} ({trial.shape or 'of no plan here'})"
+        + (f": {why}{trial.reason}" if trial.reason else "")
+        for trial in trials[:most]
+    ]
+    return lines + _more(len(trials) - most, state)
 
 
 def _more(left: int, state: str) -> list[str]:

@@ -197,7 +197,15 @@ def run(command: Sweep) -> int:
 
         def run_one(plan: "Plan", limits: Limits) -> "RunReport":
             display = None if command.json or quiet() else run_display()
-            return run_plan(plan, engine, found, limits=limits, display=display, tracking=tracking)
+            return run_plan(
+                plan,
+                engine,
+                found,
+                limits=limits,
+                display=display,
+                tracking=tracking,
+                grace_seconds=command.grace_seconds,
+            )
 
         if goal is not None:
             from vitscale.auto import run_auto
@@ -212,9 +220,9 @@ def run(command: Sweep) -> int:
             raise
         return PREEMPTED_EXIT
     finally:
-        preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+        preemption.restore()
     if isinstance(report, RunReport):
         told = report
         output(command.json, dataclasses.asdict(told), lambda: report_lines(told))

@@ -28,7 +28,7 @@ class Worker(Processes):
     `vitscale sweep ... --store STORE --submit`.
 
     Exit codes: 0 all is done but for what is cancelled, 1 something failed or is left (trials whose data this
-    machine has not, for one), 75 asked to go (SIGTERM), with all work saved.
+    machine has not, for one), 75 asked to go (SIGTERM): start it again, it goes on from what was saved.
 
     Examples:  vitscale worker /shared/runs/star
                vitscale worker s3://bucket/runs/star --follow --max-hours 24
@@ -182,6 +182,7 @@ def _work(
             max_hours=max_hours,
             display=None if command.json or quiet() else run_display,
             tracking=tracking,
+            grace_seconds=command.grace_seconds,
             say=lambda line: None if command.json else note(line),
             unusable=lambda trial: _unusable(engine, trial),
         )
@@ -189,9 +190,9 @@ def _work(
         if not preemption.asked:
             raise
     finally:
-        preemption.restore()
         engine.cancel()
         close_tracking(tracking, hurry=preemption.asked)
+        preemption.restore()
     again = f"try them again with: vitscale resume {store.name}"
     if isinstance(command, Resume):
         again = "the same command tries the failed trials again, and only those"

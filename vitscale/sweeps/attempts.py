@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 
 from vitscale.sweeps.store import Store
 
+RETRIES = 1
+"""Times that a trial is tried again after its own code has failed."""
 RESUMED = "resumed"
 """The outcome that says: what failed before is to be tried again."""
 
@@ -93,6 +95,13 @@ def failures_since_resumed(of_trial: Iterable[EndedAttempt]) -> list[EndedAttemp
     return counted
 
 
+def given_up(of_trial: Iterable[EndedAttempt], retries: int = RETRIES) -> EndedAttempt | None:
+    """The last failure of a trial that nobody tries again until it is resumed: of one whose own code has failed
+    more than `retries` times, wherever. None where it is still to be tried, whatever became of it last."""
+    failures = failures_since_resumed(of_trial)
+    return failures[-1] if len(failures) > retries else None
+
+
 def cancel(store: Store, trial_ids: Iterable[str]) -> None:
     """Have nobody train these trials until they are resumed; those that train them save and stop."""
     for trial_id in trial_ids:
@@ -101,8 +110,8 @@ def cancel(store: Store, trial_ids: Iterable[str]) -> None:
 
 
 def resume(store: Store, trial_ids: Iterable[str]) -> list[str]:
-    """Have these trials trained again, whether they were cancelled or have failed; gives the ids of those
-    that were."""
+    """Have these trials trained again, whether they were cancelled or have failed, given up or not, with all
+    their retries; gives the ids of those that were."""
     marked, failed = cancelled(store), attempts(store)
     resumed = []
     for trial_id in trial_ids:

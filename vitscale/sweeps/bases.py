@@ -179,7 +179,8 @@ def _compact(place: Place) -> Compaction | None:
     place.put(f"measurements/{manifest.base}", data)
     failpoint("compact.base")
     contents = json.dumps(dataclasses.asdict(manifest), indent=1).encode()
-    if not place.put(f"manifests/{number:06d}.json", contents):
+    if not place.put(f"manifests/{number:06d}.json", contents) and newest(place) != manifest:
+        # Else it is ours, and what said so was lost on the way: the base is needed.
         place.delete(f"measurements/{manifest.base}")
         return None
     failpoint("compact.manifest")

@@ -68,7 +68,8 @@ def put_if_absent(path: Path, contents: bytes, *, aside: Path, store: Path) -> b
     try:
         os.link(aside, path)
     except FileExistsError:
-        kept = False
+        # Over NFS also where the link was made and the answer lost: the request is sent again.
+        kept = os.stat(aside).st_nlink == 2
     except OSError as error:
         # The file was written a moment ago, so EPERM is not about permissions: FAT answers so.
         if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):

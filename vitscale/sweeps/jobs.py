@@ -16,6 +16,8 @@ from vitscale.sweeps.preview import TrialCost
 from vitscale.sweeps.store import Store
 
 _BUSY_RETRY_S, _BUSY_RETRY_AT_MOST_S = 2.0, 15.0
+_BUSY_DOUBLINGS = 3
+"""After which the wait is at its longest; a trial may be held for days."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class Queue:
 
     def put_aside(self, job: Job, now: float) -> None:
         """Add a job that another process holds: it is asked for again after a while, longer each time."""
-        wait = min(_BUSY_RETRY_AT_MOST_S, _BUSY_RETRY_S * 2**job.busy)
+        wait = min(_BUSY_RETRY_AT_MOST_S, _BUSY_RETRY_S * 2 ** min(job.busy, _BUSY_DOUBLINGS))
         job.busy += 1
         heapq.heappush(self._later, (now + wait, next(self._number), job))
 

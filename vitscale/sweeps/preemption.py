@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Self
 
 PREEMPTED_EXIT = 75
-"""The exit code of a process that was asked to go and saved its work: EX_TEMPFAIL of sysexits.h, "try
+"""The exit code of a process that was asked to go and goes on from what it saved: EX_TEMPFAIL of sysexits.h, "try
 again later", which job schedulers can be told to requeue on."""
 
 
@@ -15,7 +15,8 @@ class Preemption:
     """Notes SIGTERM from when it is made, as a context manager until it is left; `asked` says whether one
     came.
 
-    - `raising`: an exception to raise where it comes, in the main thread.
+    - `raising`: an exception to raise where the first one comes, in the main thread. Those that follow, as some
+      schedulers send them, are noted alone: they must not cut short the saving that the first one began.
     """
 
     def __init__(self, *, raising: type[BaseException] | None = None) -> None:
@@ -49,8 +50,8 @@ class Preemption:
             self._immediate = False
 
     def _note(self, *_: object) -> None:
-        self.asked = True
+        first, self.asked = not self.asked, True
         if self._immediate:
             os._exit(PREEMPTED_EXIT)
-        if self._raising is not None:
+        if self._raising is not None and first:
             raise self._raising

@@ -1,17 +1,22 @@
 """Run a plan: what the store lacks, longest first, until the store has it all."""
 
 import dataclasses
+import logging
 import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from vitscale.scaling.progress import Progress
+from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.attempts import (
     RESUMED,
+    RETRIES,
+    EndedAttempt,
     attempts,
     cancelled,
     failures_since_resumed,
+    given_up,
     record_attempt,
 )
 from vitscale.sweeps.config import plan_to_toml
@@ -27,15 +32,14 @@ from vitscale.sweeps.store import Store
 if TYPE_CHECKING:
     from vitscale.sweeps.trackers.tracking import Tracking
 
-RETRIES = 1
-"""Times that a trial is tried again after its own code has failed."""
 LOST_RETRIES = 100
-"""Times that it is tried again after its process or machine went away."""
+"""Times that a trial is tried again after its process or machine went away."""
+GRACE_SECONDS = 20.0
+"""What workers get to save their work in when a run is interrupted; preempted machines have 30 s."""
 
 _POLL_S = 0.2
 _CANCELLED_EVERY_S = 5.0
-_SAVING_S = 20.0
-"""What workers get to save their work in when a run is interrupted; preempted machines have 30 s."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,8 @@ class RunReport:
 
     `skipped` were in the store before, `measured` were measured by this run, `elsewhere` by another
     run on the same store meanwhile. `diverged` are those of all three with a diverged duration.
-    `cancelled` are not to be trained. `stopped` says which limit ended the run, if one did.
+    `cancelled` are not to be trained. `unsaved` are those of the unfinished that could not save in time when the run
+    was ended, and go on from their last checkpoint. `stopped` says which limit ended the run, if one did.
     `spent_flops` and `core_seconds` are this run's, repeated steps included.
     """
 
@@ -81,6 +86,7 @@ class RunReport:
     core_seconds: float
     spent_flops: float
     unusable: str = ""
+    unsaved: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -109,6 +115,7 @@ def run(
     display: Display | None = None,
     shared: bool = False,
     tracking: "Tracking | None" = None,
+    grace_seconds: float = GRACE_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> RunReport:
     """Measure every trial of `plan` that `store` does not hold, on `engine`.
@@ -119,23 +126,40 @@ def run(
     engine keeps at the end of a run (idle workers) is left for the next; `engine.cancel()` lets go of it.
 
     - `shared`: others work on the same plans: trials are taken in an order that differs a little from
-      theirs, and what has failed too often anywhere is not tried again until it is resumed.
+      theirs, and what has failed too often anywhere is not tried again until it is resumed. Otherwise what
+      has failed before is resumed by this.
     - `tracking`: is told what the trials of this run do; the caller closes it.
+    - `grace_seconds`: what trials get to save in when they are ended; of those that could not, the number is logged
+      as a warning.
     - `clock`: seconds from any moment on; of an engine that simulates time, its own.
 
-    Raises `StoreError` where a file of the plan in the store is damaged, or the store cannot be
+    Raises `ValueError` where there is no time to save, and `StoreError` where a file of the plan in the store is damaged, or the store cannot be
     written to, after stopping the engine.
     """
+    if not grace_seconds > 0:
+        raise ValueError(f"grace_seconds={grace_seconds:g} is no time to save in; use 1 or more")
     store.prepare()
     store.record_plan(plan.name, plan_to_toml(plan))
-    driver = _Driver(engine, store, retries, lost_retries, limits or Limits(), display, tracking)
+    driver = _Driver(
+        engine,
+        store,
+        retries,
+        lost_retries,
+        limits or Limits(),
+        display,
+        shared,
+        grace_seconds,
+        tracking,
+    )
     state = _begin(plan, store, clock, together=engine.pack > 1, shared=shared, retries=retries)
+    if not shared:
+        _resume_failed(state)
     if tracking is not None:
         skipped = set(state.skipped)
         done = [trial for trial in plan.trials if trial.id in skipped]
         tracking.begin(plan.name, done, begun_alone=shared)
     completed = interrupted = False
-    stopped = ""
+    stopped, unsaved = "", set()
     try:
         while not stopped and (
             len(state.queue) or state.running or driver.take_up_resumed(state, at_once=True)
@@ -154,10 +178,19 @@ def run(
         interrupted = True
     finally:
         if not completed:
-            engine.cancel(grace_seconds=_SAVING_S if interrupted or stopped else 0.0)
+            in_order = interrupted or stopped
+            unsaved = engine.cancel(grace_seconds=grace_seconds if in_order else 0.0)
         if display is not None:
             display.close()
-    return _report(state, interrupted, stopped or driver.money_is_over(state))
+    if unsaved:
+        _LOG.warning(
+            "%d of the trials under way could not save within %g s: from their last checkpoint on they repeat at "
+            "most --checkpoint-seconds of training",
+            len(unsaved),
+            grace_seconds,
+        )
+    report = _report(state, interrupted, stopped or driver.money_is_over(state))
+    return dataclasses.replace(report, unsaved=tuple(sorted(unsaved)))
 
 
 def _begin(
@@ -190,20 +223,31 @@ def _begin(
         )  # names a damaged file, before any is added
     for trial in plan.trials:
         cost = trial_cost(trial, measured.get(trial.id, ()), resumes=trial.id in resumable)
-        failed = failures_since_resumed(before.get(trial.id, ()))
+        ended = before.get(trial.id, [])
         if not cost.remaining_durations:
             state.skipped.append(trial.id)
         elif trial.id in unwanted:
             state.cancelled[trial.id] = Job(trial=trial, cost=cost, resumes=trial.id in resumable)
-        elif len(failed) > retries:
-            last = failed[-1]
-            state.failed[trial.id] = Failure(
-                trial=trial, attempts=len(failed), reason=last.reason, log_tail=last.log_tail
-            )
+        elif (last := given_up(ended, retries)) is not None:
+            state.failed[trial.id] = _failure(trial, ended, last)
         else:
             job = Job(trial=trial, cost=cost, resumes=trial.id in resumable)
             state.wait(job, held=trial.id in held)
     return state
+
+
+def _resume_failed(state: RunState) -> None:
+    """Tell the store that what failed before is tried again here, so that `status` and others count from now on."""
+    waiting = [job.trial.id for job in state.queue.jobs()]
+    for trial_id, ended in attempts(state.store, waiting).items():
+        if failures_since_resumed(ended):
+            record_attempt(state.store, trial_id, RESUMED)
+
+
+def _failure(trial: Trial, ended: list[EndedAttempt], last: EndedAttempt) -> Failure:
+    """Of a trial that was given up elsewhere, or by an earlier run."""
+    count = len(failures_since_resumed(ended))
+    return Failure(trial=trial, attempts=count, reason=last.reason, log_tail=last.log_tail)
 
 
 def untrained(plan: Plan, store: Store, *, unusable: str) -> RunReport:
@@ -222,6 +266,8 @@ class _Driver:
     lost_retries: int
     limits: Limits
     display: Display | None
+    shared: bool
+    grace_seconds: float
     tracking: "Tracking | None" = None
     _looked_at: float | None = None
     _unwanted: frozenset[str] = frozenset()
@@ -235,6 +281,9 @@ class _Driver:
             elif trial.id in self._unwanted:
                 state.leave(job)
                 state.cancelled[trial.id] = job
+            elif self.shared and (last := given_up(self._ended(trial), self.retries)) is not None:
+                state.leave(job)  # others tried it while it waited here
+                state.failed[trial.id] = _failure(trial, self._ended(trial), last)
             elif not self._affordable(state, job):
                 state.leave(job)
                 state.too_dear[trial.id] = job
@@ -301,7 +350,7 @@ class _Driver:
     def stop_cancelled(self, state: RunState) -> None:
         """Stop trials that somebody has cancelled meanwhile."""
         for trial_id in self._unwanted & state.running.keys():
-            self.engine.cancel(trial_id, grace_seconds=_SAVING_S)
+            self.engine.cancel(trial_id, grace_seconds=self.grace_seconds)
             job = state.running.pop(trial_id)
             job.end_attempt(finished=False)
             state.leave(job)
@@ -361,7 +410,7 @@ class _Driver:
             core_seconds=attempt.core_seconds,
             log_tail=tail,
         )
-        again = job.failures <= self.retries and job.losses <= self.lost_retries
+        again = not self._is_given_up(job) and job.losses <= self.lost_retries
         if again:
             state.wait(job, again=True)
         else:
@@ -381,6 +430,15 @@ class _Driver:
             else f"given up after {job.attempts} attempt{'s' * (job.attempts != 1)}"
         )
         self._say(f"trial {trial.id} ({trial.shape}): {reason}; {what}")
+
+    def _is_given_up(self, job: Job) -> bool:
+        """Whether its own code has failed too often: of what others try too, anywhere."""
+        if self.shared:
+            return given_up(self._ended(job.trial), self.retries) is not None
+        return job.failures > self.retries
+
+    def _ended(self, trial: Trial) -> list[EndedAttempt]:
+        return attempts(self.store, [trial.id]).get(trial.id, [])
 
     def _say(self, message: str) -> None:
         if self.display is not None:

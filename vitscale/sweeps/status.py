@@ -10,7 +10,13 @@ from typing import Any, Literal
 
 from vitscale.scaling.recipe import Trial
 from vitscale.scaling.shape import Shape
-from vitscale.sweeps.attempts import EndedAttempt, attempts, cancelled, failures_since_resumed
+from vitscale.sweeps.attempts import (
+    EndedAttempt,
+    attempts,
+    cancelled,
+    failures_since_resumed,
+    given_up,
+)
 from vitscale.sweeps.files import StoreError
 from vitscale.sweeps.leases import Holder, holders
 from vitscale.sweeps.parquet import Facts
@@ -19,8 +25,8 @@ from vitscale.sweeps.recorded import read_recorded
 from vitscale.sweeps.store import Problem, Store
 
 State = Literal["done", "diverged", "running", "failed", "cancelled", "waiting"]
-"""Of a trial: all durations measured, one of them diverged, held by a process, given up after its last
-attempt failed, not to be trained, or still to come."""
+"""Of a trial: all durations measured, one of them diverged, held by a process, given up until it is resumed
+(`given_up`), not to be trained, or still to come, be it for the first time or again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,7 @@ class TrialStatus:
     """One trial: its shape (None where no plan of the store has it), durations in examples, and what it
     costs in training FLOPs.
 
+    - `reason`: why it failed last, of one that has failed, or waits to be tried again after it has.
     - `timed_flops`, `timed_seconds`: of all its durations, each as a run of its own, since that is what is
       timed of them.
     """
@@ -189,8 +196,9 @@ def _status(
         state = "running"
     elif cancelled:
         state = "cancelled"
-    elif failures and ended[-1] == failures[-1]:
-        state, reason = "failed", failures[-1].reason
+    else:
+        state = "failed" if given_up(ended) else "waiting"
+        reason = failures[-1].reason if failures else ""
     return TrialStatus(
         trial_id=trial_id,
         shape=trial and trial.shape,

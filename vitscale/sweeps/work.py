@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vitscale.scaling.recipe import Trial
-from vitscale.sweeps.attempts import attempts, cancelled, failures_since_resumed
+from vitscale.sweeps.attempts import attempts, cancelled, given_up
 from vitscale.sweeps.engines.engine import Engine
 from vitscale.sweeps.plan import Plan
 from vitscale.sweeps.recorded import read_recorded
-from vitscale.sweeps.run import RETRIES, Display, Limits, RunReport, run, untrained
+from vitscale.sweeps.run import GRACE_SECONDS, Display, Limits, RunReport, run, untrained
 from vitscale.sweeps.store import Problem, Store
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def work(
     max_hours: float | None = None,
     display: Callable[[], Display] | None = None,
     tracking: "Tracking | None" = None,
+    grace_seconds: float = GRACE_SECONDS,
     say: Callable[[str], None] = lambda line: None,
     unusable: Callable[[Trial], str] = lambda trial: "",
 ) -> list[RunReport]:
@@ -36,6 +37,7 @@ def work(
 
     - `follow`: wait for new plans then, until interrupted or `max_hours` are over.
     - `display`: makes the display of a run. `tracking`: is told what it does; the caller closes it.
+    - `grace_seconds`: what trials get to save in when they are ended.
     - `unusable`: why a trial cannot be trained here, or nothing; the other plans are run then.
 
     Raises `ValueError` where there is no such plan, and as `run`.
@@ -43,7 +45,7 @@ def work(
     began = time.monotonic()
     reports: dict[str, RunReport] = {}
     said: set[Problem] = set()
-    given_up: set[str] = set()
+    lost: set[str] = set()
     """Trials that failed here in ways that the store does not count against them: they are not begun again."""
     while True:
         busy, there = False, read_recorded(store, plans)
@@ -56,7 +58,7 @@ def work(
             if left is not None and left <= 0:
                 return list(reports.values())
             known = reports.get(label)
-            if known is not None and not trainable(store, plan) - given_up:
+            if known is not None and not trainable(store, plan) - lost:
                 continue
             if known is None and follow and is_done(store, plan):
                 continue
@@ -77,8 +79,9 @@ def work(
                     display=display() if display else None,
                     shared=True,
                     tracking=tracking,
+                    grace_seconds=grace_seconds,
                 )
-                given_up |= trainable(store, plan) & {f.trial.id for f in report.failed}
+                lost |= trainable(store, plan) & {f.trial.id for f in report.failed}
                 busy = True
             reports[label] = dataclasses.replace(report, plan=label)
             if report.interrupted or report.stopped:
@@ -94,12 +97,8 @@ def trainable(store: Store, plan: Plan) -> set[str]:
     """Ids of the trials of `plan` that `store` lacks, and that are neither cancelled nor given up."""
     measured, unwanted = store.measured_durations(), cancelled(store)
     lacking = {t.id for t in plan.trials if not set(t.durations) <= measured.get(t.id, set())}
-    failed = attempts(store, lacking)
-    return {
-        trial_id
-        for trial_id in lacking - unwanted
-        if len(failures_since_resumed(failed.get(trial_id, ()))) <= RETRIES
-    }
+    ended = attempts(store, lacking)
+    return {i for i in lacking - unwanted if not given_up(ended.get(i, ()))}
 
 
 def is_done(store: Store, plan: Plan) -> bool:

@@ -202,13 +202,16 @@ class SimulatedCluster:
         heard, self._unsaid, self._is_news = self._unsaid, [], False
         return heard
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
         """Stop one trial, or all; with any grace they save their steps first."""
+        unsaved: set[str] = set()
         self._unsaid = [e for e in self._unsaid if trial_id not in (None, e.trial_id)]
         for running in list(self._running.values()):
             if trial_id in (None, running.trial.id):
                 self._end(running, "preempted" if grace_seconds > 0 else "lost")
                 heapq.heappush(self._free, running.worker)
+                unsaved |= set() if grace_seconds > 0 else {running.trial.id}
+        return unsaved
 
     def _next(self) -> None:
         """Let the next event happen."""

@@ -23,9 +23,12 @@ def usable_cores() -> int:
     return cores
 
 
-def accelerators() -> list[str]:
+def accelerators(devices: Path = Path("/dev")) -> list[str]:
     """The NVIDIA GPUs that jax would use, as `CUDA_VISIBLE_DEVICES` names them; none where jax has
-    no plugin for them or the user asked for the CPU."""
+    no plugin for them or the user asked for the CPU.
+
+    - `devices`: the folder of device nodes.
+    """
     if os.environ.get("JAX_PLATFORMS", "") == "cpu":
         return []
     if not any(importlib.util.find_spec(plugin) for plugin in _PLUGINS):
@@ -33,8 +36,9 @@ def accelerators() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [device for device in chosen.split(",") if device]
-    nodes = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
-    return sorted(node for node in nodes if node.isdecimal())
+    # CUDA counts from 0 what a container sees, whatever the host calls it: /dev/nvidia3 alone is "0".
+    nodes = (path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*"))
+    return [str(number) for number in range(sum(node.isdecimal() for node in nodes))]
 
 
 def worker_environment(threads: int, device: str | None, *, shared: bool) -> dict[str, str]:

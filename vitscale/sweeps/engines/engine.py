@@ -56,9 +56,11 @@ class Engine(Protocol):
         """What happened since the last call; waits up to `timeout` seconds for something to."""
         ...
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Stop one trial, or everything, and let go of the processes; no attempt is reported.
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
+        """Stop one trial, or everything, and let go of the processes; no attempt at what is stopped is reported.
 
-        Trials may save what they have for `grace_seconds` at most.
+        Trials that were trained together with one that is stopped end with it, "preempted", as the next poll reports.
+        Trials may save what they have for `grace_seconds` at most. Gives the ids of those that did not, and go on from
+        their last checkpoint.
         """
         ...

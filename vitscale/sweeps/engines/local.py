@@ -101,6 +101,8 @@ class LocalEngine:
         self._pool: list[_Worker] = []
         self._unheard: list[tuple[_Worker, dict]] = []
         """What other workers said while one was being stopped."""
+        self._put_back: list[Attempt] = []
+        """Ends of trials that went with one that was cancelled, for the next poll."""
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Self:
@@ -158,9 +160,9 @@ class LocalEngine:
         Raises `RuntimeError` with the end of its log where a worker cannot even start.
         """
         self._start_waiting()
-        events: list[Progress | Attempt] = []
-        unheard, self._unheard = self._unheard, []
-        for worker, values in unheard or self._events(timeout):
+        events: list[Progress | Attempt] = [*self._put_back]
+        unheard, self._unheard, self._put_back = self._unheard, [], []
+        for worker, values in unheard or self._events(0.0 if events else timeout):
             match values.pop("event"):
                 case "progress":
                     worker.core_seconds = values.pop("core_seconds")
@@ -173,19 +175,31 @@ class LocalEngine:
                     events += _losses(worker, values["code"])
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Ask the workers of one trial, or all, to save and go, wait that long at most, and end them."""
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
+        """Ask the workers of one trial, or all, to save and go, wait that long at most, and end them; gives the ids of
+        the trials under way that were not saved.
+
+        What was trained together with that one trial goes with its worker: the next poll says that it was preempted.
+        """
         self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
+        self._put_back = [a for a in self._put_back if trial_id not in (None, a.trial_id)]
         leaving = [w for w in self._pool if trial_id is None or trial_id in w.trial_ids]
+        self._unheard = [event for event in self._unheard if event[0] not in leaving]
         if grace_seconds > 0:
             for worker in leaving:
                 worker.process.terminate()
         deadline = time.monotonic() + grace_seconds
+        last_words: list[tuple[_Worker, dict]] = []
         while any(w in self._pool for w in leaving) and time.monotonic() < deadline:
-            self._unheard += [event for event in self._events(0.1) if event[0] not in leaving]
+            for worker, values in self._events(0.1):
+                (last_words if worker in leaving else self._unheard).append((worker, values))
         for worker in leaving:
             if worker in self._pool:
                 self._end(worker)
+            if trial_id is not None:
+                cost = worker.core_seconds / len(worker.trial_ids)
+                self._put_back += packmates(worker.trial_ids, trial_id, cost)
+        return _unsaved(leaving, last_words)
 
     def calibrate(self, trials: Sequence[Trial]) -> Speed:
         """The speed of a worker while all of them work, measured on `trials` in some seconds.
@@ -312,6 +326,20 @@ def packed_together(waiting: Sequence[tuple[Trial, Store]], most: int) -> tuple[
     return alike[:most], store
 
 
+def packmates(together: Sequence[str], cancelled: str, core_seconds: float) -> list[Attempt]:
+    """The ends of the other trials of a pack, of which one was cancelled; `core_seconds` are those of each."""
+    return [
+        Attempt(
+            trial_id=trial_id,
+            outcome="preempted",
+            reason=f"it was trained together with {cancelled}, which was cancelled",
+            core_seconds=core_seconds,
+        )
+        for trial_id in together
+        if trial_id != cancelled
+    ]
+
+
 def log_tail(path: Path | None, lines: int = 20) -> str:
     """The last lines of a log, or an empty string where there is none."""
     try:
@@ -322,6 +350,21 @@ def log_tail(path: Path | None, lines: int = 20) -> str:
     except OSError:
         return ""
     return "\n".join(text.splitlines()[-lines:])
+
+
+def _unsaved(leaving: list[_Worker], last_words: list[tuple[_Worker, dict]]) -> set[str]:
+    """Trials of workers that were asked to go that were not saved, by what these said last."""
+    # One that is not ready has not begun.
+    unsaved = {trial_id for worker in leaving if worker.ready for trial_id in worker.trial_ids}
+    failed: set[str] = set()
+    for worker, values in last_words:
+        if values["event"] == "attempt":
+            ended = values["outcome"] in ("done", "busy", "preempted")
+            (unsaved.discard if ended else failed.add)(values["trial_id"])
+        elif values["event"] == "died" and values["code"] == PREEMPTED_EXIT:
+            # Where there is nothing to save at that moment, a worker goes without a word.
+            unsaved -= set(worker.trial_ids) - failed
+    return unsaved
 
 
 def _losses(worker: _Worker, code: int) -> list[Attempt]:

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -24,7 +24,7 @@ from vitscale.scaling.execution import Execution
 from vitscale.scaling.progress import CHECKPOINT_SECONDS, Progress
 from vitscale.scaling.recipe import Trial
 from vitscale.sweeps.engines.engine import Attempt, Runner
-from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together
+from vitscale.sweeps.engines.local import Gang, LocalEngine, packed_together, packmates
 from vitscale.sweeps.places.place import check_shared
 from vitscale.sweeps.reasons import first_line
 from vitscale.sweeps.store import Store
@@ -163,7 +163,8 @@ class _Member:
                 ]
                 request.events.put([_as_dict(end) for end in ends])
             if self._grace is not None:
-                engine.cancel(grace_seconds=self._grace)
+                unsaved = engine.cancel(grace_seconds=self._grace)
+                request.events.put([{"event": "unsaved", "trial_id": each} for each in unsaved])
             request.events.put(None)
 
 
@@ -226,6 +227,8 @@ class RayEngine:
         }
         self._crews: list[_Crew] = []
         self._queue: list[tuple[Trial, Store]] = []
+        self._put_back: list[Attempt] = []
+        """Ends of trials that went with one that was cancelled, for the next poll."""
         self._room, self._counted_at = self._count_room(), time.monotonic()
         self._check = LocalEngine(workers=1, runner=runner)
         if workers is None and not self.workers:
@@ -287,11 +290,12 @@ class RayEngine:
         if time.monotonic() - self._counted_at > _LOOK_AGAIN_S:
             self._room, self._counted_at = self._count_room(), time.monotonic()
         self._start_waiting()
+        events: list[Progress | Attempt] = [*self._put_back]
+        self._put_back, timeout = [], 0.0 if events else timeout
         streams = {s: (c, h) for c in self._crews for h, s in c.streams.items()}
         if not streams:
             time.sleep(timeout)
-            return []
-        events: list[Progress | Attempt] = []
+            return events
         ready, _ = self._ray.wait(list(streams), num_returns=1, timeout=timeout)
         more, _ = self._ray.wait(list(streams), num_returns=len(streams), timeout=0)
         for stream in dict.fromkeys([*ready, *more]):
@@ -300,30 +304,46 @@ class RayEngine:
                 events += self._hear(crew, host)
         return events
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
-        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them."""
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
+        """Ask the crews of one trial, or all, to save and go, wait that long at most, and let go of them; gives the
+        ids of the trials under way that were not saved.
+
+        What was trained together with that one trial goes with its crew: the next poll says that it was preempted.
+        """
         self._queue = [(t, s) for t, s in self._queue if trial_id not in (None, t.id)]
+        self._put_back = [a for a in self._put_back if trial_id not in (None, a.trial_id)]
         leaving = [
             c for c in self._crews if trial_id is None or trial_id in {t.id for t in c.trials}
         ]
+        unsaved = _under_way(leaving)
         if grace_seconds > 0:
             for crew in leaving:
                 for member in crew.members if crew.trials else ():
                     member.stop.remote(grace_seconds)
-            self._wait_for_ends(leaving, grace_seconds)
+            unsaved = self._wait_for_ends(leaving, grace_seconds)
         for crew in leaving:
+            if trial_id is not None:
+                self._put_back += packmates([t.id for t in crew.trials], trial_id, 0.0)
             self._let_go(crew)
+        return unsaved
 
-    def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> None:
-        """Until the attempts of these crews have ended, of which nothing more is told."""
+    def _wait_for_ends(self, crews: list[_Crew], seconds: float) -> set[str]:
+        """Until the attempts of these crews have ended, of which nothing more is told; gives the ids of the trials
+        that were not saved."""
         deadline = time.monotonic() + seconds + _LAST_WORDS_S
-        left = [stream for crew in crews for stream in crew.streams.values()]
+        left = {stream: crew for crew in crews for stream in crew.streams.values()}
+        unsaved: set[str] = set()
         while left and time.monotonic() < deadline:
-            ready, left = self._ray.wait(left, num_returns=1, timeout=0.5)
+            ready, _ = self._ray.wait(list(left), num_returns=1, timeout=0.5)
             for stream in ready:
-                with contextlib.suppress(StopIteration, self._ray.exceptions.RayError):
-                    self._ray.get(next(stream))
-                    left.append(stream)
+                try:
+                    said = json.loads(self._ray.get(next(stream)))
+                    unsaved |= {v["trial_id"] for v in said if v["event"] == "unsaved"}
+                except StopIteration:
+                    del left[stream]
+                except self._ray.exceptions.RayError:
+                    unsaved |= _under_way([left.pop(stream)])
+        return unsaved | _under_way(left.values())
 
     def _start_waiting(self) -> None:
         """Hand waiting trials to crews that are free, and make new ones where there is room."""
@@ -625,6 +645,11 @@ def _machines(nodes: Sequence[Mapping[str, float]]) -> str:
         said = " and ".join(part for part in parts if not part.startswith("0 "))
         words.append(f"{kinds[gpus, tpus, cpus]} with {said}")
     return ", ".join(words) or "nothing to give"
+
+
+def _under_way(crews: Iterable[_Crew]) -> set[str]:
+    """Ids of the trials that these crews have begun."""
+    return {trial.id for crew in crews if crew.heard for trial in crew.trials}
 
 
 def _as_dict(event: Progress | Attempt) -> dict[str, Any]:

@@ -99,9 +99,10 @@ class SimulatedEngine:
         waiting, self._waiting = self._waiting, {}
         return [self._attempt(trial, store) for trial, store in waiting.values()]
 
-    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> None:
+    def cancel(self, trial_id: str | None = None, *, grace_seconds: float = 0.0) -> set[str]:
         for key in list(self._waiting) if trial_id is None else [trial_id]:
             self._waiting.pop(key, None)
+        return set()  # none of them had begun
 
     def _attempt(self, trial: Trial, store: Store) -> Attempt:
         try:
