@@ -295,7 +295,7 @@ def test_it_ends_by_rounds_by_hours_and_by_failures(store, tmp_path):
             return [Attempt(trial_id=i, outcome="failed", reason="broken") for i in ids]
 
         def cancel(self, trial_id=None, *, grace_seconds=0.0):
-            pass
+            return set()
 
     other = Store.open(tmp_path / "other", create=True)
     found = run_auto(PLAN, lambda plan, limits: run(plan, Failing(), other, retries=0), other, goal)

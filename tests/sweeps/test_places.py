@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -159,6 +160,11 @@ class Slow:
         return call
 
 
+def slowly(place, **before) -> Any:
+    """`place`, with something done before some of its calls."""
+    return Slow(place, **before)
+
+
 @pytest.fixture
 def often(monkeypatch):
     """Leases and checkpoints are kept twenty times a second."""
@@ -212,7 +218,7 @@ def test_a_slow_fetch_loses_no_checkpoint_and_the_lease_beats_on(
             begun = beats(store, of)
             beaten.append(wait_until(lambda: beats(store, of) >= begun + 3))
 
-    other = Store(Slow(store.place, read=wait))
+    other = Store(slowly(store.place, read=wait))
     with other.lock(of) as free:
         assert free and beaten == [True, True]
         assert kept(store, of) == ["100.tar", "200.tar"]
@@ -233,7 +239,7 @@ def test_the_lease_beats_while_an_upload_takes_its_time(where, often):
             began.set()
             go_on.wait(30)
 
-    slow = Store(Slow(store.place, write=wait))
+    slow = Store(slowly(store.place, write=wait))
     with slow.lock(of):
         write_checkpoint(slow, of, 100)
         assert began.wait(20)
@@ -256,7 +262,7 @@ def test_what_is_kept_at_the_end_stays_though_a_beat_looked_before(where, often)
             # It has seen what is here, and sees what is there once there is more.
             wait_until(lambda: kept(store, of), 1)
 
-    slow = Store(Slow(store.place, names=look))
+    slow = Store(slowly(store.place, names=look))
     with slow.lock(of):
         assert looked.wait(20)
         write_checkpoint(slow, of, 200)
@@ -273,7 +279,7 @@ def test_what_is_forgotten_during_an_upload_stays_so(where, often):
             began.set()
             go_on.wait(0.5)
 
-    slow = Store(Slow(store.place, write=wait))
+    slow = Store(slowly(store.place, write=wait))
     with slow.lock(of):
         write_checkpoint(slow, of, 100)
         assert began.wait(20)
@@ -297,7 +303,7 @@ def test_the_last_checkpoint_stays_where_a_newer_one_is_gone_before_it_is_packed
             (folder / "trunk" / "200").rename(folder / ".deleted-200")
             write_checkpoint(store, of, 300)
 
-    mirror.keep_checkpoints(Slow(store.place, names=overtake), of.id, folder)
+    mirror.keep_checkpoints(slowly(store.place, names=overtake), of.id, folder)
     assert kept(store, of) == ["100.tar"]
     mirror.keep_checkpoints(store.place, of.id, folder)
     assert kept(store, of) == ["300.tar"]
