@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import refused, vitscale
+from report_samples import measured_store
 
 from vitscale.fits.datasets import path
 from vitscale.fits.loss import LossName
+from vitscale.sweeps.store import Store
 
 RUNS = path("chinchilla")
 STAR = path("sovit_star_sweep")
@@ -40,6 +42,23 @@ def test_columns_of_other_names_are_mapped(capsys, tmp_path):
     _, first, _ = vitscale(capsys, "fit", tmp_path / "runs.csv", "--law", "chinchilla", *mapped)
     _, second, _ = vitscale(capsys, "fit", RUNS, "--law", "chinchilla", "--json")
     assert json.loads(first) == json.loads(second)
+
+
+def test_of_a_store_one_metric_is_fitted(capsys, tmp_path):
+    rows = pd.DataFrame(Store.open(measured_store(tmp_path / "store", small=True)).read())
+    csv, both = tmp_path / "runs.csv", tmp_path / "both.parquet"
+    rows.to_csv(csv, index=False)
+    pd.concat([rows, rows.assign(metric="loss", value=3 * rows["value"])]).to_parquet(both)
+    law = ("--law", "saturating", "--inputs", "C=train_flops", "--json")
+    (metric,) = rows["metric"].unique()
+    alone = json.loads(vitscale(capsys, "fit", csv, *law, "--error", "value")[1])
+    chosen = json.loads(vitscale(capsys, "fit", both, *law, "--metric", metric)[1])
+    assert chosen["parameters"] == alone["parameters"]
+    tripled = json.loads(vitscale(capsys, "fit", both, *law, "--metric", "loss")[1])
+    assert tripled["parameters"]["a"]["estimate"] > 2 * alone["parameters"]["a"]["estimate"]
+    assert "choose one with --metric: " in refused(capsys, "fit", both, *law)
+    said = refused(capsys, "fit", RUNS, "--law", "chinchilla", "--metric", "x")
+    assert "--metric chooses among the rows of a store" in said
 
 
 def test_backtest_of_a_law_predicts_what_it_never_saw(capsys, tmp_path):

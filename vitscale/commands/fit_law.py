@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitscale.commands.output import output
-from vitscale.commands.saying import log, working
+from vitscale.commands.saying import log, note, working
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 Told = tuple[list[str], dict[str, Any], dict[str, Callable[[], Any]]]
 """What to print, what to write, and the figures to draw by file name."""
 
-_STAR_ONLY = ("x", "dimension", "compute", "is_center", "flops_per_unit", "metric", "recipe")
+_STAR_ONLY = ("x", "dimension", "compute", "is_center", "flops_per_unit")
 _STAR_ONLY += ("t_ref", "no_center", "leave_out")
+_STORE_ONLY = ("metric", "recipe")
 _NOT_AUTO = ("loss", "delta", "level", "backtest", "figures", "model", "along", "resamples")
 _AUTO = "auto"
 
@@ -36,7 +37,7 @@ def run_law(command: "Fit") -> int:
             f"{', '.join(given)} is for a star, not for --law {command.law}; name the columns with "
             f"--inputs and --error"
         )
-    frame = read_source(command.source)
+    frame = _rows(command, read_source(command.source))
     log.info("read %d rows of %d columns from %s", *frame.shape, command.source)
     run = _compare if command.law == _AUTO else _fit
     with working(f"fitting {command.source}"):
@@ -53,6 +54,25 @@ def run_law(command: "Fit") -> int:
     lines += [f"wrote {path}" for path in written]
     output(command.json, content, lambda: lines)
     return 0
+
+
+def _rows(command: "Fit", frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows to fit: of a store those of one metric and one recipe, with the metric as the column error."""
+    from vitscale.fits.store_fit import default_metric
+    from vitscale.fits.store_tables import is_store, measured
+
+    if is_store(frame):
+        metric = command.metric or default_metric(frame)
+        rows, notes = measured(frame, metric, command.recipe)
+        for line in notes:
+            note(line)
+        return rows.assign(error=rows["value"])
+    given = given_flags(command, _STORE_ONLY)
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} chooses among the rows of a store, and {command.source} is none; leave it out"
+        )
+    return frame
 
 
 def given_flags(command: "Fit", names: Sequence[str]) -> list[str]:
