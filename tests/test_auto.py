@@ -377,6 +377,9 @@ def test_the_command_runs_goes_on_and_shows_what_comes(capsys, tmp_path, monkeyp
         def check(self, trial):
             pass
 
+        def check_store(self, where):
+            pass
+
     local = importlib.import_module("vitscale.sweeps.engines.local")
     monkeypatch.setattr(local, "LocalEngine", Engine)
     toml, store = tmp_path / "small.toml", tmp_path / "store"

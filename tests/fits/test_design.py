@@ -167,7 +167,7 @@ def test_tables_that_cannot_be_priced_are_refused():
     table = published_table()
     unknown = table.copy()
     unknown.attrs = table.attrs | {"flops_per_unit": None}
-    with pytest.raises(ValueError, match=r"is not known in FLOPs.*--flops-per-unit"):
+    with pytest.raises(ValueError, match=r"is not known in FLOPs.*flops_per_unit"):
         table_space(unknown)
     uneven = table.copy()
     uneven.loc[1, "compute"] *= 1.3
