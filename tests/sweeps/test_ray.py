@@ -47,7 +47,7 @@ class Running:
         self.report = run(plan, engine, store)
 
     def join(self):
-        self._thread.join(180)
+        self._thread.join(600)  # on a loaded machine too
         assert not self._thread.is_alive()
         return self.report
 
