@@ -25,9 +25,7 @@ class Models:
     """Channels of a head; the width becomes a multiple of it."""
 
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Models))
-
-MODEL_GROUP: Groups = {"The model": _FIELDS}
+MODEL_GROUP: Groups = {"The model": tuple(field.name for field in dataclasses.fields(Models))}
 """Their heading in helps."""
 
 
@@ -43,13 +41,3 @@ def changed(setting: "Setting", flags: Models) -> "Setting":
 def tells_images(flags: Models) -> bool:
     """Whether the flags say what images and patches the model takes."""
     return flags.patch is not None or flags.image_size is not None
-
-
-def given_model(flags: Models) -> list[str]:
-    """The flags that were given, as words of a command."""
-    words: list[str] = []
-    for name in _FIELDS:
-        value = getattr(flags, name)
-        if value is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words

@@ -80,6 +80,18 @@ class Described:
         return None
 
 
+def given_words(command: Any, fields: type) -> list[str]:
+    """What `command` was given of the flags in the dataclass `fields`, which are None by default, as words of a
+    command line."""
+    words: list[str] = []
+    for field in dataclasses.fields(fields):
+        value = getattr(command, field.name)
+        if value is not None:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            words += [f"--{field.name.replace('_', '-')}", shown]
+    return words
+
+
 @cache
 def describe(command: type) -> Described:
     """What the dataclass of a command says of it."""

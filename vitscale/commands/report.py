@@ -10,15 +10,14 @@ from vitscale.commands.model_setting import (
     MODEL_GROUP,
     Models,
     changed,
-    given_model,
     tells_images,
 )
-from vitscale.commands.options import Groups
+from vitscale.commands.options import Groups, given_words
 from vitscale.commands.output import output
 from vitscale.commands.pairs import flops_of_a_pair, refuse_pairs_of_a_star
 from vitscale.commands.price import check_price
 from vitscale.commands.saying import note, working
-from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source, given_columns
+from vitscale.commands.star_source import COLUMN_GROUPS, Columns, fit_source
 from vitscale.fits.option_error import in_flags
 
 if TYPE_CHECKING:
@@ -124,7 +123,12 @@ def run_report(command: Report) -> int:
         backtest = _backtest(table, fit_file.fit.level)
     page = star_page(
         read_star_source(
-            command.source, frame, fit_file, table, given_columns(command), given_model(command)
+            command.source,
+            frame,
+            fit_file,
+            table,
+            columns=given_words(command, Columns),
+            model=given_words(command, Models),
         ),
         flops=flops,
         backtest=backtest,
@@ -151,7 +155,7 @@ def _report_allocation(command: Report, flops: float | None) -> int:
         for field in dataclasses.fields(Columns)
         if field.name not in ("error", "model") and getattr(command, field.name) is not None
     ]
-    unused += [word for word in given_model(command) if word.startswith("--")]
+    unused += [word for word in given_words(command, Models) if word.startswith("--")]
     if command.price is not None:
         unused.append("--price")
     if unused:

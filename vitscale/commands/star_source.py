@@ -71,17 +71,3 @@ def fit_source(
         notes = (unfinished, *found.fit.notes)
         found = dataclasses.replace(found, fit=dataclasses.replace(found.fit, notes=notes))
     return found, table
-
-
-def given_columns(columns: Columns) -> list[str]:
-    """The flags that were given, as words of a command."""
-    words: list[str] = []
-    for field in dataclasses.fields(Columns):
-        value = getattr(columns, field.name)
-        if value is not None:
-            words += [_flag(field.name), f"{value:g}" if isinstance(value, float) else str(value)]
-    return words
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

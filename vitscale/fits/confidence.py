@@ -38,9 +38,7 @@ def confidence(found: Answer, fit: StarFit, *, measured_flops: float | None) -> 
     """
     vague = [name for name, size in fit.dimensions.items() if not size.identified]
     beyond = found.flops / measured_flops if measured_flops else 1.0
-    least = 0.0
-    if fit.flops_per_unit is not None:
-        least = fit.flops_per_unit * min(each.t_range[0] for each in fit.dimensions.values())
+    least = 0.0 if fit.flops_range is None else fit.flops_range[0]
     return standing_of(
         found.sizes,
         beyond,

@@ -37,10 +37,7 @@ class FitFile:
 
     def measured_flops(self) -> float | None:
         """The most training FLOPs that the fit's data reached, where its unit is known."""
-        if self.fit.flops_per_unit is None:
-            return None
-        most = max(dimension.t_range[1] for dimension in self.fit.dimensions.values())
-        return most * self.fit.flops_per_unit
+        return None if self.fit.flops_range is None else self.fit.flops_range[1]
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `StarFit.to_dict`, `start` (or null), `setting` and `setting_assumed`."""

@@ -151,6 +151,15 @@ class StarFit:
         """Flags of all dimensions."""
         return tuple(flag for fit in self.dimensions.values() for flag in fit.flags)
 
+    @property
+    def flops_range(self) -> tuple[float, float] | None:
+        """The least and the most training FLOPs that were measured; None where the unit is not known in them."""
+        if self.flops_per_unit is None:
+            return None
+        ranges = [dimension.t_range for dimension in self.dimensions.values()]
+        least, most = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return least * self.flops_per_unit, most * self.flops_per_unit
+
     def compute_from_flops(self, flops: float) -> float:
         """Training FLOPs in the fit's unit of compute.
 

@@ -36,7 +36,7 @@ def star_figure(table: pd.DataFrame, fit: StarFit) -> Figure:
 
     Raises `ValueError` where the table lacks a dimension of the fit.
     """
-    arms = {name: _with_lengths(arm) for name, arm in arms_of(table, fit).items()}
+    arms = {name: with_lengths(arm) for name, arm in arms_of(table, fit).items()}
     lengths = np.unique(np.concatenate([arm["length"].to_numpy() for arm in arms.values()]))
     colors = _colors(lengths)
     with style.styled():
@@ -73,7 +73,7 @@ def largest_error(arms: Mapping[str, pd.DataFrame]) -> float:
     return max(float(np.max(arm["error"].to_numpy(float))) for arm in arms.values())
 
 
-def _with_lengths(arm: pd.DataFrame) -> pd.DataFrame:
+def with_lengths(arm: pd.DataFrame) -> pd.DataFrame:
     """The rows with their training length, rounded where it was inferred."""
     lengths = training_lengths(arm)
     if "examples" not in arm:

@@ -199,7 +199,7 @@ def size_ticks(sizes: Sequence[float], low: float, high: float, *, digits: float
     `digits`: how many fit side by side along the whole logarithmic axis from `low` to `high`.
     """
     position = np.log(np.asarray(sizes) / low) / math.log(high / low) * digits
-    need = max(len(f"{size:g}") for size in sizes) + 1.1  # its own width and a gap
+    need = max(len(f"{size:g}") for size in sizes) + 1.13  # its own width and a gap
     labelled: list[int] = []
     for k in range(len(sizes) - 1):
         far_from_last = position[-1] - position[k] >= need

@@ -71,10 +71,10 @@ def optimal_shape_figure(
         figure.update_xaxes(title_text=style.compute_label(unit), row=1, col=column)
         figure.update_yaxes(title_text=style.size_label(name), row=1, col=column)
         plain_ticks(figure, "y", ends if closed else best, column)
-    measured = _measured_flops(fit) if rule.start.flops_per_unit else None
+    measured = fit.flops_range if fit is not None and rule.start.flops_per_unit else None
     if measured is not None:
         figure.add_vrect(
-            x0=measured,
+            x0=measured[1],
             x1=high,
             fillcolor=palette().grey,
             opacity=0.12,
@@ -82,9 +82,3 @@ def optimal_shape_figure(
         )
     beyond = "" if measured is None else ", shaded beyond the measured compute"
     return finished(figure, f"Optimal size against compute{beyond}")
-
-
-def _measured_flops(fit: StarFit | None) -> float | None:
-    if fit is None or fit.flops_per_unit is None:
-        return None
-    return max(d.t_range[1] for d in fit.dimensions.values()) * fit.flops_per_unit

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from vitscale.fits.columns import series, where
-from vitscale.fits.durations import LengthCurve, length_curve, training_lengths
+from vitscale.fits.durations import LengthCurve, length_curve
 from vitscale.fits.plots import style
 from vitscale.fits.plots.interactive.page import finished, panels, plain_ticks
 from vitscale.fits.plots.looks import palette
@@ -20,6 +20,7 @@ from vitscale.fits.plots.star import (
     largest_error,
     law_pieces,
     length_labels,
+    with_lengths,
 )
 from vitscale.fits.star_fit import DimensionFit, StarFit
 
@@ -38,7 +39,7 @@ def star_figure(
 
     Raises `ValueError` where the table lacks a dimension of the fit.
     """
-    arms = {name: arm.assign(length=_lengths(arm)) for name, arm in arms_of(table, fit).items()}
+    arms = {name: with_lengths(arm) for name, arm in arms_of(table, fit).items()}
     lengths = np.unique(np.concatenate([arm["length"].to_numpy() for arm in arms.values()]))
     words = length_labels(lengths, relative="examples" not in table)
     colors = palette().lengths(len(lengths))
@@ -93,11 +94,6 @@ def _law(rows: pd.DataFrame, fit: StarFit, name: str, color: str, words: str) ->
         }
         drawn.append(mark.update(**last))
     return drawn
-
-
-def _lengths(arm: pd.DataFrame) -> np.ndarray:
-    lengths = training_lengths(arm)
-    return lengths if "examples" in arm else np.array([float(f"{v:.2g}") for v in lengths])
 
 
 def _optimum(
