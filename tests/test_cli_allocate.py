@@ -225,15 +225,21 @@ def test_the_figures_of_such_a_table(capsys, saved, tmp_path):
     assert "--x is for a star" in refused(capsys, *command, "--x", "params", "--out", tmp_path)
 
 
-def test_rows_of_one_network_are_drawn_together_everywhere(capsys, saved, tmp_path, monkeypatch):
-    """A table in which every run stands thrice, and a column says so, gives the intervals of the runs."""
-    drawn = []
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures in place of the files that they would be saved to."""
+    figures = []
 
     def keep(figure, path):
-        drawn.append(figure)
+        figures.append(figure)
         return path
 
     monkeypatch.setattr(plots, "save", keep)
+    return figures
+
+
+def test_rows_of_one_network_are_drawn_together_everywhere(capsys, saved, tmp_path, drawn):
+    """A table in which every run stands thrice, and a column says so, gives the intervals of the runs."""
     once = runs().assign(run=[f"run {k}" for k in range(30)])
     thrice = once.loc[once.index.repeat(3)]
     page = tmp_path / "page.html"
@@ -354,14 +360,7 @@ def test_a_report_of_images_is_that_of_their_tokens(capsys, saved, tmp_path):
     assert code == 0 and share["times_largest"] == pytest.approx(10)
 
 
-def test_a_picture_of_images_has_the_compute_of_their_tokens(capsys, saved, tmp_path, monkeypatch):
-    drawn = []
-
-    def keep(figure, path):
-        drawn.append(figure)
-        return path
-
-    monkeypatch.setattr(plots, "save", keep)
+def test_a_picture_of_images_has_the_compute_of_their_tokens(capsys, saved, tmp_path, drawn):
     table = saved(images(runs()))
     command = ("plot", table, "--law", "chinchilla", *COLUMNS, "--out", tmp_path)
     code, _, err = vitscale(capsys, *command, "--flops-per-pair", 6 * TOKENS_PER_IMAGE)

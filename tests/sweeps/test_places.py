@@ -165,6 +165,19 @@ def slowly(place, **before) -> Any:
     return Slow(place, **before)
 
 
+def slow_to_upload(store, *, seconds):
+    """The store with uploads of checkpoints that wait so long or until told to go on, what says that one has
+    begun, and what tells it to go on."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait(key):
+        if key.endswith(".tar"):
+            began.set()
+            go_on.wait(seconds)
+
+    return Store(slowly(store.place, write=wait)), began, go_on
+
+
 @pytest.fixture
 def often(monkeypatch):
     """Leases and checkpoints are kept twenty times a second."""
@@ -232,14 +245,7 @@ def test_a_slow_fetch_loses_no_checkpoint_and_the_lease_beats_on(
 @in_memory
 def test_the_lease_beats_while_an_upload_takes_its_time(where, often):
     store, of = Store.open(where, create=True), trial()
-    began, go_on = threading.Event(), threading.Event()
-
-    def wait(key):
-        if key.endswith(".tar"):
-            began.set()
-            go_on.wait(30)
-
-    slow = Store(slowly(store.place, write=wait))
+    slow, began, go_on = slow_to_upload(store, seconds=30)
     with slow.lock(of):
         write_checkpoint(slow, of, 100)
         assert began.wait(20)
@@ -272,14 +278,7 @@ def test_what_is_kept_at_the_end_stays_though_a_beat_looked_before(where, often)
 @in_memory
 def test_what_is_forgotten_during_an_upload_stays_so(where, often):
     store, of = Store.open(where, create=True), trial()
-    began, go_on = threading.Event(), threading.Event()
-
-    def wait(key):
-        if key.endswith(".tar"):
-            began.set()
-            go_on.wait(0.5)
-
-    slow = Store(slowly(store.place, write=wait))
+    slow, began, _ = slow_to_upload(store, seconds=0.5)
     with slow.lock(of):
         write_checkpoint(slow, of, 100)
         assert began.wait(20)
