@@ -378,4 +378,9 @@ def test_refusals(capsys, store, tmp_path):
     for price in (0, -1, "inf", "nan"):
         err = refused(capsys, "report", store, "--price", price, "--out", tmp_path / "r.html")
         assert "is no price" in err
+    for flags, what in ((("--patch", 0), "patch=0"), (("--image-size", 2), "image_size=2")):
+        err = refused(
+            capsys, "report", store, *flags, "--no-backtest", "--out", tmp_path / "r.html"
+        )
+        assert what in err
     assert not (tmp_path / "r.html").exists()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vitscale.emit import emit_answer
 from vitscale.fits import plots
-from vitscale.fits.answer import Answer, answer
+from vitscale.fits.answer import Answer, TooSmallError, answer
 from vitscale.fits.fit_file import FitFile, write_json
 from vitscale.fits.frontier import fit_frontier
 from vitscale.fits.report import fit_lines
@@ -139,7 +139,7 @@ def _answers(
                     fit=fit_file.fit,
                 )
             )
-        except ValueError as error:
+        except TooSmallError as error:
             say(f"no shape for {times:g} times the compute measured: {error}")
     return found
 

@@ -245,8 +245,12 @@ def _flops(value: float) -> str:
     return f"{value:,.0f} FLOPs"
 
 
-def _too_small(flops: float, what: str) -> ValueError:
-    return ValueError(
+class TooSmallError(ValueError):
+    """A budget for which a rule gives no model of any size."""
+
+
+def _too_small(flops: float, what: str) -> TooSmallError:
+    return TooSmallError(
         f"flops={flops:g} is too small for this rule, which gives {what}; give a larger budget"
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vitscale.emit import answer_texts
-from vitscale.fits.answer import Answer, answer, show_interval
+from vitscale.fits.answer import Answer, TooSmallError, answer, show_interval
 from vitscale.fits.confidence import confidence
 from vitscale.fits.export import TARGETS
 from vitscale.fits.prediction.backtest_result import Backtest
@@ -57,10 +57,10 @@ def star_page(
                 fit=fit,
                 assumed=source.fit_file.assumed,
             )
-        except ValueError as error:
+        except TooSmallError as error:
             if flops is not None:
                 raise
-            why_not = str(error)  # the usual budget may be too small for a model of any size
+            why_not = str(error)
     say("drawing the figures")
     pictures = tuple(star_pictures(source, rule, found, backtest))
     parts = {
